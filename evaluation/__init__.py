@@ -1,0 +1,1 @@
+"""Metrics as plain functions over arrays, and the judges that feed them."""

@@ -1,0 +1,136 @@
+"""Artifacts: directories that an asset wrote, published whole or not at all.
+
+An artifact is written into a partial directory beside its final place, gets a ``manifest.json``
+and is renamed. The partial directory's name depends on the artifact's digest alone, so a job that
+was killed finds its own checkpoint there when it runs again.
+
+A ref (``refs/<asset>/<partition>.json``) names the artifact that an asset's partition holds now,
+as a branch names a commit.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from t2i_assets.corpus.digests import digest, tree_digest
+from t2i_assets.corpus.home import Home
+
+WHOLE = "_"
+
+
+class Manifest(BaseModel):
+    """What made an artifact, and what came out."""
+
+    asset: str = Field(description="Name of the asset that wrote it.")
+    partition: str = Field(default=WHOLE, description="Snapshot or recipe; '_' where the asset has no partitions.")
+    digest: str = Field(description="Digest of inputs, config, code version and seed: known before the work starts.")
+    code_version: str = Field(description="Version of the code that wrote it.")
+    config: dict[str, Any] = Field(default_factory=dict, description="The asset's section of the configuration.")
+    inputs: dict[str, str] = Field(default_factory=dict, description="Digest of each input, by name.")
+    output_digest: str = Field(default="", description="Digest of the files themselves.")
+    created: float = Field(default=0.0, description="When it was published, in seconds since 1970.")
+    seconds: float = Field(default=0.0, description="How long the work took.")
+    summary: dict[str, Any] = Field(default_factory=dict, description="Figures worth showing: counts, final metrics.")
+
+
+class Artifact(BaseModel):
+    """A published directory and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+
+class MissingArtifactError(RuntimeError):
+    """An input was never materialized; the message says what to materialize."""
+
+
+def plan_digest(asset: str, code_version: str, config: dict[str, Any], inputs: dict[str, str]) -> str:
+    """Return the digest that an artifact will have, before anything is made."""
+    return digest({"asset": asset, "code_version": code_version, "config": config, "inputs": inputs})
+
+
+def read_artifact(path: Path) -> Artifact | None:
+    """Return the artifact at ``path``, or None where nothing was published."""
+    manifest = path / "manifest.json"
+    if not manifest.exists():
+        return None
+    return Artifact(path=path, manifest=Manifest.model_validate_json(manifest.read_text()))
+
+
+def partial_directory(path: Path, digest: str) -> Path:
+    """Return the directory in which the artifact at ``path`` is prepared; it may hold an earlier try's work."""
+    partial = path.parent / f".{path.name}.{digest}.partial"
+    partial.mkdir(parents=True, exist_ok=True)
+    return partial
+
+
+def publish(path: Path, manifest: Manifest, write: Callable[[Path], dict[str, Any] | None]) -> Artifact:
+    """Have ``write`` fill a partial directory, then put it at ``path`` in one rename.
+
+    ``write`` gets the partial directory and may return the summary. What stood at ``path`` before is
+    replaced. Where ``path`` already holds an artifact of this digest, nothing is done.
+    """
+    present = read_artifact(path)
+    if present is not None and present.digest == manifest.digest:
+        return present
+    started = time.time()
+    partial = partial_directory(path, manifest.digest)
+    summary = write(partial) or {}
+    manifest = manifest.model_copy(
+        update={
+            "summary": summary,
+            "output_digest": tree_digest(partial),
+            "created": time.time(),
+            "seconds": time.time() - started,
+        }
+    )
+    (partial / "manifest.json").write_text(manifest.model_dump_json(indent=1))
+    _swap(partial, path)
+    return Artifact(path=path, manifest=manifest)
+
+
+def _swap(partial: Path, path: Path) -> None:
+    old = path.parent / f".{path.name}.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        path.rename(old)
+    partial.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_ref(home: Home, asset: str, partition: str, artifact: Artifact) -> None:
+    """Make ``artifact`` what the partition of the asset holds now."""
+    ref = home.refs / asset / f"{partition}.json"
+    ref.parent.mkdir(parents=True, exist_ok=True)
+    row = {"path": artifact.path.relative_to(home.root).as_posix(), "digest": artifact.digest}
+    temporary = ref.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(row))
+    temporary.replace(ref)
+
+
+def read_ref(home: Home, asset: str, partition: str = WHOLE) -> Artifact:
+    """Return what the partition of the asset holds now.
+
+    Raises MissingArtifactError where it was never materialized.
+    """
+    ref = home.refs / asset / f"{partition}.json"
+    artifact = read_artifact(home.root / json.loads(ref.read_text())["path"]) if ref.exists() else None
+    if artifact is None:
+        where = f"partition {partition!r} of " if partition != WHOLE else ""
+        raise MissingArtifactError(f"{where}asset {asset!r} is not materialized in {home.root}: materialize it first")
+    return artifact
+
+
+def list_refs(home: Home, asset: str) -> dict[str, Artifact]:
+    """Return every materialized partition of the asset, in order of name."""
+    return {ref.stem: read_ref(home, asset, ref.stem) for ref in sorted((home.refs / asset).glob("*.json"))}

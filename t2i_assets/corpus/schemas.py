@@ -1,0 +1,248 @@
+"""Every table on disk, written once: Arrow schemas whose fields carry their own description.
+
+The data dictionary (``docs/data-dictionary.md``) is generated from this file.
+"""
+
+import pyarrow as pa
+
+
+def _field(name: str, type_: pa.DataType, description: str, nullable: bool = True) -> pa.Field:
+    return pa.field(name, type_, nullable=nullable, metadata={"description": description})
+
+
+def _schema(name: str, description: str, *fields: pa.Field) -> pa.Schema:
+    return pa.schema(fields, metadata={"name": name, "description": description})
+
+
+_SNAPSHOT = _field("snapshot", pa.string(), "Run of the configured sources; the partition.", nullable=False)
+_KEY = _field("key", pa.string(), "Sample: first 32 hex digits of the sha256 of the original image bytes.", nullable=False)
+
+LEDGER = _schema(
+    "ledger",
+    "Every URL ever tried, page or image, with what became of it.",
+    _SNAPSHOT,
+    _field("kind", pa.string(), "What was asked for: page, image, robots.", nullable=False),
+    _field("source", pa.string(), "Name of the configured source the URL came from.", nullable=False),
+    _field("url", pa.string(), "URL as found, normalised.", nullable=False),
+    _field("final_url", pa.string(), "URL after redirects."),
+    _field("parent_url", pa.string(), "Page the URL was found on."),
+    _field("depth", pa.int32(), "Links from a start URL."),
+    _field("status", pa.string(), "Outcome: see crawl.ledger.Status.", nullable=False),
+    _field("detail", pa.string(), "What happened, in words."),
+    _field("http_status", pa.int32(), "Status code of the last response."),
+    _field("attempts", pa.int32(), "Requests made, retries included.", nullable=False),
+    _field("consent", pa.string(), "Verdict: allowed or the rule that forbade it.", nullable=False),
+    _field("consent_evidence", pa.string(), "The robots rule, header or tag that decided, literally."),
+    _field("license_url", pa.string(), "Licence link of the page (rel=license)."),
+    _field("content_type", pa.string(), "Content-Type of the last response."),
+    _field("bytes", pa.int64(), "Bytes of body received.", nullable=False),
+    _field("sha256", pa.string(), "sha256 of the body, where whole."),
+    _field("key", pa.string(), "Sample the image became, where it became one."),
+    _field("fetched_at", pa.float64(), "Start of the first request, seconds since 1970.", nullable=False),
+    _field("seconds", pa.float64(), "Time from first request to outcome.", nullable=False),
+)
+
+PAGES = _schema(
+    "pages",
+    "Fetched HTML, kept so that texts can be extracted again without another crawl.",
+    _SNAPSHOT,
+    _field("source", pa.string(), "Configured source.", nullable=False),
+    _field("url", pa.string(), "URL asked for.", nullable=False),
+    _field("final_url", pa.string(), "URL after redirects; relative links resolve against it.", nullable=False),
+    _field("depth", pa.int32(), "Links from a start URL.", nullable=False),
+    _field("content_type", pa.string(), "Content-Type header."),
+    _field("x_robots_tag", pa.string(), "X-Robots-Tag headers, joined by newlines."),
+    _field("body", pa.binary(), "Bytes of the page, content-encoding removed.", nullable=False),
+)
+
+PAIRS = _schema(
+    "pairs",
+    "Image URL and text candidates found on a page, one row per text; rejected ones stay, with the reason.",
+    _SNAPSHOT,
+    _field("source", pa.string(), "Configured source.", nullable=False),
+    _field("page_url", pa.string(), "Page it was found on.", nullable=False),
+    _field("image_url", pa.string(), "Absolute image URL, the largest candidate.", nullable=False),
+    _field("image_field", pa.string(), "Where the image URL stood: src, srcset, data-src, picture, og:image …"),
+    _field("text", pa.string(), "Text, cleaned (Unicode NFC, entities, whitespace)."),
+    _field("text_field", pa.string(), "Where the text stood: alt, title, aria-label, figcaption, og:image:alt."),
+    _field("position", pa.int32(), "Rank of the image on its page.", nullable=False),
+    _field("declared_width", pa.int32(), "width attribute, pixels."),
+    _field("declared_height", pa.int32(), "height attribute, pixels."),
+    _field("labels", pa.list_(pa.string()), "Hygiene labels: file_name, boilerplate, too_short, not_english …"),
+    _field("license_url", pa.string(), "Licence link of the page."),
+    _field("rejected", pa.string(), "Why no fetch is made (no_text, data_uri, icon, page_noai …); null where one is."),
+)
+
+SAMPLES = _schema(
+    "samples",
+    "One image with at least one text: the sidecar of a shard.",
+    _KEY,
+    _SNAPSHOT,
+    _field("source", pa.string(), "Configured source.", nullable=False),
+    _field("shard", pa.string(), "Tar file, relative to the snapshot's shard directory.", nullable=False),
+    _field("image_offset", pa.int64(), "Byte offset of the stored image inside the tar.", nullable=False),
+    _field("image_bytes", pa.int64(), "Bytes of the stored image.", nullable=False),
+    _field("image_ext", pa.string(), "Extension of the stored image: jpg, png or webp.", nullable=False),
+    _field("image_sha256", pa.string(), "sha256 of the stored image.", nullable=False),
+    _field("width", pa.int32(), "Stored width, pixels.", nullable=False),
+    _field("height", pa.int32(), "Stored height, pixels.", nullable=False),
+    _field("original_width", pa.int32(), "Width as fetched, pixels.", nullable=False),
+    _field("original_height", pa.int32(), "Height as fetched, pixels.", nullable=False),
+    _field("original_bytes", pa.int64(), "Bytes as fetched.", nullable=False),
+    _field("original_format", pa.string(), "Format as fetched: JPEG, PNG, WEBP, GIF.", nullable=False),
+    _field("original_sha256", pa.string(), "sha256 of the bytes as fetched.", nullable=False),
+    _field("phash", pa.string(), "64-bit perceptual hash, 16 hex digits.", nullable=False),
+    _field("image_url", pa.string(), "Where the image was fetched.", nullable=False),
+    _field("page_url", pa.string(), "First page that showed it."),
+    _field("license_url", pa.string(), "Licence link of that page."),
+    _field("consent", pa.string(), "What allowed the fetch.", nullable=False),
+    _field("alt_text", pa.string(), "The original text: first clean text in order of field.", nullable=False),
+    _field("texts", pa.list_(pa.struct([("text", pa.string()), ("field", pa.string()), ("page_url", pa.string()), ("labels", pa.list_(pa.string()))])), "Every text found for it."),
+)
+
+DUPLICATES = _schema(
+    "duplicates",
+    "Clusters of near-duplicate samples; samples in no cluster have no row.",
+    _SNAPSHOT,
+    _KEY,
+    _field("cluster", pa.string(), "Key of the kept member.", nullable=False),
+    _field("kind", pa.string(), "exact or perceptual.", nullable=False),
+    _field("kept", pa.bool_(), "Whether this member is the kept one.", nullable=False),
+    _field("distance", pa.int32(), "Hamming distance of the perceptual hashes to the kept member.", nullable=False),
+)
+
+CAPTIONS = _schema(
+    "captions",
+    "Texts about samples, with what wrote them.",
+    _field("caption_id", pa.string(), "Digest of (key, source, caption).", nullable=False),
+    _KEY,
+    _field("source", pa.string(), "alt, human, synthetic_short or synthetic_descriptive.", nullable=False),
+    _field("caption", pa.string(), "The text.", nullable=False),
+    _field("captioner", pa.string(), "Digest of the captioner; null for alt and human."),
+    _field("decode", pa.string(), "Decode settings as JSON; null for alt and human."),
+    _field("seed", pa.int64(), "Seed of this sample's decoding."),
+    _field("log_probability", pa.float64(), "Sum of token log-probabilities, natural log."),
+)
+
+SCORES = _schema(
+    "scores",
+    "Numbers about (sample, caption); thresholds live elsewhere.",
+    _field("caption_id", pa.string(), "Caption scored.", nullable=False),
+    _KEY,
+    _field("scorer", pa.string(), "Digest of the scoring model.", nullable=False),
+    _field("kind", pa.string(), "itm (probability that text and image match) or itc (cosine).", nullable=False),
+    _field("value", pa.float64(), "The number.", nullable=False),
+)
+
+VERDICTS = _schema(
+    "verdicts",
+    "Keep or reject, from scores and thresholds.",
+    _field("caption_id", pa.string(), "Caption judged.", nullable=False),
+    _KEY,
+    _field("source", pa.string(), "Source of the caption.", nullable=False),
+    _field("kept", pa.bool_(), "Whether it may train a model.", nullable=False),
+    _field("reason", pa.string(), "kept, or the rule that rejected it.", nullable=False),
+)
+
+BLENDS = _schema(
+    "blends",
+    "Captions a recipe can draw for a sample, with the probability of each; they sum to 1 per sample.",
+    _KEY,
+    _SNAPSHOT,
+    _field("caption_id", pa.string(), "Caption.", nullable=False),
+    _field("source", pa.string(), "alt, human, synthetic_short or synthetic_descriptive.", nullable=False),
+    _field("caption", pa.string(), "The text.", nullable=False),
+    _field("weight", pa.float64(), "Probability of drawing it in an epoch.", nullable=False),
+)
+
+IMAGE_EMBEDDINGS = _schema(
+    "image_embeddings",
+    "One unit-norm CLIP image embedding per sample.",
+    _KEY,
+    _field("embedding", pa.list_(pa.float32()), "Unit-norm vector.", nullable=False),
+)
+
+TEXT_EMBEDDINGS = _schema(
+    "text_embeddings",
+    "One unit-norm CLIP text embedding per caption of a blend.",
+    _field("caption_id", pa.string(), "Caption.", nullable=False),
+    _KEY,
+    _field("caption", pa.string(), "The text.", nullable=False),
+    _field("weight", pa.float64(), "Probability of drawing it in an epoch.", nullable=False),
+    _field("embedding", pa.list_(pa.float32()), "Unit-norm vector.", nullable=False),
+)
+
+LATENTS = _schema(
+    "latents",
+    "Mean of the autoencoder's posterior per sample, normalised to zero mean and unit variance.",
+    _KEY,
+    _field("latent", pa.list_(pa.float32()), "Flattened (channels, height, width); the shape stands in latents.json.", nullable=False),
+)
+
+METRICS = _schema(
+    "metrics",
+    "What a training run logged.",
+    _field("step", pa.int64(), "Optimizer steps done.", nullable=False),
+    _field("name", pa.string(), "What was measured, with its phase: loss, val/psnr …", nullable=False),
+    _field("value", pa.float64(), "The number.", nullable=False),
+    _field("seconds", pa.float64(), "Since the job started.", nullable=False),
+)
+
+PROMPTS = _schema(
+    "prompts",
+    "What the models are asked to draw, with what a right picture must show.",
+    _field("prompt_id", pa.string(), "Digest of style and prompt and scene.", nullable=False),
+    _field("scene_id", pa.string(), "Scene the prompt describes; prompts of one scene are a cluster.", nullable=False),
+    _field("style", pa.string(), "original (as web texts) or descriptive.", nullable=False),
+    _field("category", pa.string(), "T2I-CompBench category: color, shape, texture, spatial, numeracy, complex.", nullable=False),
+    _field("prompt", pa.string(), "The text.", nullable=False),
+    _field("facts", pa.string(), "What the prompt says, as JSON: objects and relation (see synthweb.language).", nullable=False),
+    _field("reference_key", pa.string(), "Sample of the reference shard that shows the scene.", nullable=False),
+)
+
+GENERATED = _schema(
+    "generated",
+    "One generated image; the image itself lies in the tar beside the table.",
+    _field("key", pa.string(), "Sample key of the generated image inside its tar.", nullable=False),
+    _field("prompt_id", pa.string(), "Prompt drawn.", nullable=False),
+    _field("seed", pa.int64(), "Seed of the noise.", nullable=False),
+    _field("model", pa.string(), "Digest of the diffusion model.", nullable=False),
+    _field("image_offset", pa.int64(), "Byte offset of the image inside images.tar.", nullable=False),
+    _field("image_bytes", pa.int64(), "Bytes of the image.", nullable=False),
+)
+
+EVALS = _schema(
+    "evals",
+    "One score of one image; aggregates are made from these.",
+    _field("system", pa.string(), "generated, ceiling (real images of the prompts) or floor (real images, shuffled prompts).", nullable=False),
+    _field("recipe", pa.string(), "Blend the model was trained on; null for ceiling and floor."),
+    _field("model", pa.string(), "Digest of the diffusion model; null for ceiling and floor."),
+    _field("prompt_id", pa.string(), "Prompt; null for scores of a whole set."),
+    _field("scene_id", pa.string(), "Cluster for the bootstrap."),
+    _field("style", pa.string(), "original, descriptive or all.", nullable=False),
+    _field("category", pa.string(), "T2I-CompBench category or all.", nullable=False),
+    _field("seed", pa.int64(), "Seed of the image."),
+    _field("metric", pa.string(), "clip_score, color, shape, texture, spatial, numeracy, complex, fd_judge …", nullable=False),
+    _field("metric_version", pa.string(), "Version of the rule.", nullable=False),
+    _field("scorer", pa.string(), "Digest of the model that scored.", nullable=False),
+    _field("value", pa.float64(), "The number.", nullable=False),
+    _field("reason", pa.string(), "Why the score is not full, in words."),
+)
+
+LEADERBOARD = _schema(
+    "leaderboard",
+    "Models by metrics by prompt style, with intervals, floors and ceilings.",
+    _field("system", pa.string(), "generated, ceiling or floor.", nullable=False),
+    _field("recipe", pa.string(), "Blend; null for ceiling and floor."),
+    _field("model", pa.string(), "Digest of the diffusion model."),
+    _field("style", pa.string(), "original, descriptive or all.", nullable=False),
+    _field("metric", pa.string(), "Metric; compositional is the mean over categories.", nullable=False),
+    _field("value", pa.float64(), "Mean.", nullable=False),
+    _field("low", pa.float64(), "Lower end of the 95 % interval."),
+    _field("high", pa.float64(), "Upper end of the 95 % interval."),
+    _field("n", pa.int64(), "Images.", nullable=False),
+    _field("baseline", pa.string(), "Recipe of the paired difference; null on plain rows."),
+)
+
+ALL = (LEDGER, PAGES, PAIRS, SAMPLES, DUPLICATES, CAPTIONS, SCORES, VERDICTS, BLENDS, IMAGE_EMBEDDINGS,
+       TEXT_EMBEDDINGS, LATENTS, METRICS, PROMPTS, GENERATED, EVALS, LEADERBOARD)

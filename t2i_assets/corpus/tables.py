@@ -1,0 +1,61 @@
+"""Parquet tables that keep to their schema and appear whole or not at all."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+class SchemaMismatchError(ValueError):
+    """Rows do not fit the schema of their table; the message names the table and the field."""
+
+
+def as_table(rows: Iterable[Mapping[str, Any]] | pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return ``rows`` as a table of ``schema``.
+
+    Raises SchemaMismatchError on an unknown field, on a null where none is allowed or on a wrong type.
+    """
+    name = (schema.metadata or {}).get(b"name", b"table").decode()
+    if isinstance(rows, pa.Table):
+        table = rows.select(schema.names).cast(schema)
+    else:
+        rows = list(rows)
+        unknown = sorted({field for row in rows for field in row} - set(schema.names))
+        if unknown:
+            raise SchemaMismatchError(f"table {name!r} has no field {unknown[0]!r}: its fields are {', '.join(schema.names)}")
+        try:
+            table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise SchemaMismatchError(f"table {name!r}: {error}") from error
+    for field in schema:
+        if not field.nullable and table.column(field.name).null_count:
+            raise SchemaMismatchError(f"table {name!r}: field {field.name!r} must not be null")
+    return table
+
+
+def write_table(path: Path, rows: Iterable[Mapping[str, Any]] | pa.Table, schema: pa.Schema) -> pa.Table:
+    """Write ``rows`` to ``path`` as parquet, through a temporary name and a rename; return the table."""
+    table = as_table(rows, schema)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    pq.write_table(table, temporary, compression="zstd")
+    temporary.replace(path)
+    return table
+
+
+def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """Read one parquet file, or every parquet file of a directory in order of name, as a table of ``schema``."""
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    tables = [pq.read_table(file, columns=columns) for file in files]
+    if not tables:
+        wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+        return wanted.empty_table()
+    return pa.concat_tables(tables).replace_schema_metadata(schema.metadata)
+
+
+def read_rows(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """Read as ``read_table`` does, as a list of dictionaries."""
+    return read_table(path, schema, columns).to_pylist()

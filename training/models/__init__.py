@@ -1,0 +1,1 @@
+"""Models, each beside its loss and its sampler."""
