@@ -1,0 +1,57 @@
+# Every target sets up what it needs: a virtual environment in .venv, pinned by constraints.txt.
+PRESET ?= tiny
+T2I_HOME ?= $(CURDIR)/.t2i
+PYTHON ?= python3
+WORKERS ?= 2
+PORT ?= 3000
+
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+READY := .venv/.ready
+
+export T2I_HOME
+.DEFAULT_GOAL := help
+.PHONY: help demo test ui lint format constraints clean clean-all
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+demo: $(READY) ## run the whole graph on the embedded web site (PRESET=tiny, T2I_HOME=.t2i)
+	$(BIN)/t2i demo --preset $(PRESET)
+
+test: lint ## lint, type check and run the test suite
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup
+
+ui: $(READY) ## the Dagster web UI over the same T2I_HOME
+	$(BIN)/t2i ui --port $(PORT)
+
+lint: $(READY) ## ruff, mypy and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## put the code into its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: $(READY) ## resolve the dependencies again, keeping the versions that still fit
+	$(BIN)/uv pip compile pyproject.toml --all-extras --no-header --no-annotate --quiet -o constraints.txt
+
+clean: ## remove caches and build outputs; keep .venv and T2I_HOME
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find t2i_assets training evaluation tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-all: clean ## remove the environment too
+	rm -rf .venv
+
+# uv installs in seconds what pip takes minutes for; pip brings uv, so that nothing but Python is needed.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "Python 3.11 or newer is needed, '$(PYTHON)' is: $$($(PYTHON) --version 2>&1). Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+	    exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
+	    echo "the virtual environment could not be made: on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
