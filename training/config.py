@@ -30,3 +30,21 @@ class OptimizerConfig(BaseModel):
     ema_decay: float = Field(default=0.0, ge=0, lt=1, description="Decay of the averaged weights; 0 keeps none.")
     log_every: int = Field(default=25, gt=0, description="Steps between logged figures.")
     checkpoint_every: int = Field(default=200, gt=0, description="Steps between checkpoints.")
+    evaluate_every: int = Field(default=0, ge=0, description="Steps between evaluations; 0 evaluates at the end only.")
+
+
+class TokenizerConfig(JobConfig):
+    """Byte-pair vocabulary in open_clip's merges format; its size is 514 + merges."""
+
+    merges: int = Field(default=160, ge=0, description="Merges to learn at most.")
+    min_frequency: int = Field(default=2, ge=1, description="A pair seen less often is not merged.")
+
+
+class DecodeConfig(BaseModel):
+    """How captions are written: nucleus sampling."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    top_p: float = Field(default=0.9, gt=0, le=1, description="Tokens are drawn from the smallest set of this probability.")
+    temperature: float = Field(default=1.0, ge=0, description="Logits are divided by it; 0 takes the likeliest token.")
+    max_tokens: int = Field(default=40, gt=0, description="Longest caption, in tokens.")
