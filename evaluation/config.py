@@ -1,0 +1,72 @@
+"""What each evaluation job can be told. Free of torch, so that the orchestrator can read it too."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.config import JobConfig, OptimizerConfig
+
+System = Literal["generated", "ceiling", "floor"]
+
+
+class JudgeConfig(JobConfig):
+    """The detector that reads generated pictures, trained on the disjoint pool."""
+
+    image_size: int = Field(default=32, gt=0, description="Side of the images it looks at, pixels; a multiple of 4.")
+    width: int = Field(default=48, gt=0, description="Channels at half resolution.")
+    features: int = Field(default=128, gt=0, description="Channels of the last layer; pooled, they are the features.")
+    blocks: int = Field(default=2, ge=1, description="Residual blocks at each of the two resolutions.")
+    blur_sigma: float = Field(default=1.2, ge=0, description="Strongest Gaussian blur in training, pixels.")
+    noise_std: float = Field(default=0.06, ge=0, description="Strongest pixel noise in training, of a 0..1 range.")
+    max_shift: int = Field(default=2, ge=0, description="Farthest random shift in training, pixels.")
+    score_threshold: float = Field(default=0.3, gt=0, lt=1, description="Objects below this score are not reported.")
+    optimizer: OptimizerConfig = Field(
+        default=OptimizerConfig(steps=1400, batch_size=48, lr=2e-3, ema_decay=0.99, clip_norm=5.0),
+        description="How it is trained.",
+    )
+
+
+class EvaluationConfig(JobConfig):
+    """What every scoring job is told: which pictures are scored and whose they are."""
+
+    systems: tuple[System, ...] = Field(
+        default=("generated",),
+        min_length=1,
+        description="Pictures to score: generated; ceiling (real images of the prompts); floor (see each metric).",
+    )
+    recipe: str | None = Field(default=None, description="Blend the model was trained on; null where none is scored.")
+    model: str | None = Field(default=None, description="Digest of the diffusion model; null where none is scored.")
+    batch_size: int = Field(default=128, gt=0, description="Images per forward pass.")
+
+
+class ClipScoreConfig(EvaluationConfig):
+    """CLIP score by a scorer that shares no data with the models scored."""
+
+
+class CompBenchConfig(EvaluationConfig):
+    """T2I-CompBench rules; lengths are shares of the image's side."""
+
+    iou_threshold: float = Field(default=0.1, gt=0, description="Overlap up to which two objects stand apart.")
+    near: float = Field(default=0.3125, gt=0, description="Distance that still counts as near: 150 px of 480.")
+    spatial_minimum: float = Field(default=0.5, ge=0, description="Spatial scores below this count 0.")
+    same_box: float = Field(default=0.9, gt=0, description="IoU or containment above which two boxes are one object.")
+
+
+class FrechetConfig(EvaluationConfig):
+    """Frechet and kernel distance between the judge's features of pictures and of held-out real images."""
+
+    resamples: int = Field(default=200, ge=0, description="Bootstrap resamples of the scenes, for the interval.")
+    patch: int = Field(default=8, gt=0, description="Side of the patches that are shuffled to make the floor, pixels.")
+    kernel_subsets: int = Field(default=50, gt=0, description="Subsets of the kernel distance.")
+    kernel_subset_size: int = Field(default=100, gt=1, description="Largest subset of the kernel distance, images.")
+
+
+class LeaderboardConfig(BaseModel):
+    """How scores become a table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=0, description="Seed of the bootstrap.")
+    resamples: int = Field(default=2000, gt=0, description="Bootstrap resamples of the scenes.")
+    interval: float = Field(default=0.95, gt=0, lt=1, description="Mass of the interval.")
+    baseline: str | None = Field(default="alt_only", description="Recipe that the others are compared with, in pairs.")

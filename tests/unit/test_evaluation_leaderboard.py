@@ -1,0 +1,134 @@
+"""From scores of images to the leaderboard."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from evaluation.bootstrap import clustered_mean
+from evaluation.config import LeaderboardConfig
+from evaluation.leaderboard import leaderboard
+from t2i_assets.corpus.schemas import EVALS, LEADERBOARD
+from t2i_assets.corpus.tables import as_table
+
+CONFIG = LeaderboardConfig(resamples=500)
+
+
+def row(value: float, *, recipe: str | None = "blend", prompt: str | None = "p", metric: str = "color", **more) -> dict:
+    plain = {
+        "system": "generated", "recipe": recipe, "model": recipe and f"model-{recipe}", "prompt_id": prompt,
+        "scene_id": prompt and prompt.split("/")[0], "style": "descriptive", "category": "color", "seed": 0,
+        "metric": metric, "metric_version": "1", "scorer": "judge", "value": float(value), "reason": None,
+    }  # fmt: skip
+    return plain | more
+
+
+def table(rows: list[dict]) -> pa.Table:
+    return as_table(rows, EVALS)
+
+
+def find(board: list[dict], **wanted) -> dict:
+    found = [line for line in board if all(line[field] == value for field, value in wanted.items())]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_means_are_taken_per_system_recipe_and_style_with_the_number_of_images():
+    rows = [row(i % 2, prompt=f"s{i}/d") for i in range(40)]
+    rows += [row(1, prompt=f"s{i}/o", style="original") for i in range(10)]
+    rows += [row(0.9, prompt=f"s{i}/d", recipe=None, system="ceiling") for i in range(40)]
+    board = leaderboard([table(rows)], CONFIG)
+    line = find(board, system="generated", style="descriptive", metric="color")
+    assert (line["value"], line["n"], line["baseline"]) == (0.5, 40, None)
+    assert line["low"] < 0.5 < line["high"]
+    assert find(board, style="original", metric="color")["value"] == 1
+    assert find(board, system="ceiling", metric="color")["recipe"] is None
+    as_table(board, LEADERBOARD)
+
+
+def test_compositional_is_the_mean_of_the_categories_whatever_their_sizes():
+    rows = [row(1, prompt=f"a{i}") for i in range(30)]
+    rows += [row(0, prompt=f"b{i}", metric="spatial", category="spatial") for i in range(10)]
+    rows += [row(27, prompt=f"a{i}", metric="clip_score") for i in range(30)]
+    line = find(leaderboard([table(rows)], CONFIG), metric="compositional")
+    assert (line["value"], line["low"], line["high"], line["n"]) == (0.5, 0.5, 0.5, 40)
+
+
+def test_images_of_one_scene_count_as_one_draw_in_the_interval():
+    rng = np.random.default_rng(0)
+    scene_means = rng.normal(size=60)
+    values = np.repeat(scene_means, 8)
+    scenes = [f"s{i}" for i in range(60) for _ in range(8)]
+    clustered = clustered_mean(values, scenes, resamples=4000, interval=0.95, seed=1)
+    alone = clustered_mean(values, [str(i) for i in range(480)], resamples=4000, interval=0.95, seed=1)
+    expected = 2 * 1.96 * scene_means.std() / np.sqrt(60)
+    assert clustered.high - clustered.low == pytest.approx(expected, rel=0.1)
+    assert alone.high - alone.low == pytest.approx(expected / np.sqrt(8), rel=0.1)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for trial in range(300):
+        estimate = clustered_mean(
+            rng.random(60) < 0.4, [str(i) for i in range(60)], resamples=300, interval=0.95, seed=trial
+        )
+        hits += estimate.low <= 0.4 <= estimate.high
+    assert 0.90 <= hits / 300 <= 0.99
+
+
+def test_differences_are_paired_by_prompt_and_seed_and_cancel_what_prompts_share():
+    rng = np.random.default_rng(0)
+    hardness = rng.random(80)
+    rows = [row(h, recipe="alt_only", prompt=f"s{i}") for i, h in enumerate(hardness)]
+    rows += [row(h + 0.05 + rng.normal(0, 0.01), prompt=f"s{i}") for i, h in enumerate(hardness)]
+    rows += [row(99.0, prompt="only-here")]
+    board = leaderboard([table(rows[:80]), table(rows[80:])], CONFIG)
+    line = find(board, metric="color", baseline="alt_only")
+    assert (line["recipe"], line["n"]) == ("blend", 80)
+    assert line["value"] == pytest.approx(0.05, abs=0.005)
+    assert 0.04 < line["low"] < line["high"] < 0.06
+    plain = find(board, metric="color", recipe="alt_only")
+    assert plain["high"] - plain["low"] > 0.1
+    assert find(board, metric="compositional", baseline="alt_only")["value"] == pytest.approx(line["value"])
+
+
+def test_scores_of_a_whole_set_take_their_interval_and_number_from_its_resamples():
+    def whole(recipe: str, value: float, spread: float) -> list[dict]:
+        def one(metric: str, number: float, seed: int | None = None) -> dict:
+            return row(number, recipe=recipe, prompt=None, metric=metric, category="all", seed=seed)
+
+        common = np.random.default_rng(0).normal(size=200)
+        return [one("fd_judge", value), one("fd_judge/n", 120)] + [
+            one("fd_judge/bootstrap", value + spread * common[i], i) for i in range(200)
+        ]
+
+    board = leaderboard([table(whole("blend", 5, 1.0)), table(whole("alt_only", 9, 1.0))], CONFIG)
+    assert {line["metric"] for line in board} == {"fd_judge"}
+    line = find(board, recipe="blend", baseline=None)
+    assert (line["value"], line["n"]) == (5, 120)
+    assert 2 < line["low"] < 4 and 6 < line["high"] < 8
+    paired = find(board, baseline="alt_only")
+    assert [paired["value"], paired["low"], paired["high"]] == pytest.approx([-4, -4, -4])
+
+
+def test_a_single_scene_leaves_the_interval_open():
+    line = find(leaderboard([table([row(1)])], CONFIG), metric="color")
+    assert (line["value"], line["low"], line["high"], line["n"]) == (1, None, None, 1)
+
+
+def test_the_same_scores_give_the_same_leaderboard():
+    rows = [row(i % 3, prompt=f"s{i}") for i in range(30)]
+    assert leaderboard([table(rows)], CONFIG) == leaderboard([table(rows)], CONFIG)
+
+
+def test_nothing_to_average_is_an_error():
+    with pytest.raises(ValueError, match="no values"):
+        clustered_mean([], [], resamples=10, interval=0.95, seed=0)
+
+
+def test_the_leaderboard_needs_no_torch():
+    code = "import evaluation.leaderboard, evaluation.config, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
