@@ -1,0 +1,337 @@
+"""The views of the catalog: what an analyst sees of the files below ``T2I_HOME``.
+
+Each view reads its files through globs, so it shows new ones at once. A glob that matches nothing
+still has a form: the first file of each list is a zero-row seed with the schema. Globs pass over
+hidden names, which is where unfinished work lies.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from t2i_assets.corpus import schemas
+
+SEEDS = ".catalog"
+MANIFESTS = "manifests"
+REFS = "refs"
+
+
+@dataclass(frozen=True)
+class View:
+    """One view: ``sql`` with ``{name}`` for the scan of each of the ``files``, and words for what it adds."""
+
+    name: str
+    description: str
+    sql: str
+    schema: pa.Schema | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
+    "ledger": (schemas.LEDGER, ("ledger/[!.]*/*.parquet",)),
+    "html": (schemas.PAGES, ("pages/[!.]*/[0-9]*.parquet",)),
+    "pairs": (schemas.PAIRS, ("pairs/[!.]*/[0-9]*.parquet",)),
+    "samples": (schemas.SAMPLES, ("shards/[!.]*/[0-9]*.parquet",)),
+    "human_samples": (schemas.SAMPLES, ("human/[!.]*/[0-9]*.parquet",)),
+    "duplicates": (schemas.DUPLICATES, ("dedup/[!.]*/[0-9]*.parquet",)),
+    "human_captions": (schemas.CAPTIONS, ("human/[!.]*/captions.parquet",)),
+    "synthetic_captions": (schemas.CAPTIONS, ("captions/[!.]*/[!.]*/[0-9]*.parquet",)),
+    "scores": (schemas.SCORES, ("scores/[!.]*/[!.]*/[0-9]*.parquet",)),
+    "verdicts": (schemas.VERDICTS, ("verdicts/[!.]*/[0-9]*.parquet",)),
+    "blends": (schemas.BLENDS, ("blends/[!.]*/[0-9]*.parquet",)),
+    "metrics": (schemas.METRICS, ("models/[!.]*/[!.]*/metrics.parquet",)),
+    "prompts": (schemas.PROMPTS, ("evals/evaluation_set/[!.]*/prompts.parquet",)),
+    "generated": (schemas.GENERATED, ("evals/generated_images/[!.]*/[0-9]*.parquet",)),
+    "evals": (schemas.EVALS, ("evals/[!.]*/[!.]*/scores.parquet",)),
+    "leaderboard": (schemas.LEADERBOARD, ("evals/leaderboard/[!.]*/leaderboard.parquet",)),
+}
+"""Tables on disk: their schema and where their files lie, relative to the home."""
+
+
+def _about(schema: pa.Schema) -> str:
+    return str(schema.metadata[b"description"].decode())
+
+
+MANIFEST_GLOBS = ("[!.]*/[!.]*/manifest.json", "[!.]*/[!.]*/[!.]*/manifest.json")
+REF_GLOBS = ("refs/[!.]*/[!.]*.json",)
+MANIFEST_COLUMNS = (
+    "asset: 'VARCHAR', partition: 'VARCHAR', digest: 'VARCHAR', code_version: 'VARCHAR', config: 'JSON', "
+    "inputs: 'MAP(VARCHAR, VARCHAR)', output_digest: 'VARCHAR', fetched: 'BOOLEAN', created: 'DOUBLE', "
+    "seconds: 'DOUBLE', summary: 'JSON'"
+)
+
+_ARTIFACT = "Directory of the artifact the row lies in, relative to the home."
+_CURRENT = "Whether that artifact is what its asset holds now; an older one may still lie beside it."
+_SNAPSHOT = "Run of the configured sources; the partition."
+_PLACE = {"artifact": _ARTIFACT, "current": _CURRENT}
+_MANIFEST = {
+    "asset": "Asset that wrote it.",
+    "partition": "Snapshot or recipe; '_' where the asset has no partitions.",
+    "digest": "Digest of inputs, configuration, code version and seed.",
+    "path": "Directory, relative to the home.",
+    "created": "When it was published.",
+    "seconds": "How long the work took.",
+    "config": "The asset's section of the configuration.",
+    "inputs": "Digest of each input, by name.",
+    "summary": "Figures worth showing: counts, final metrics.",
+    "current": "Whether it is what its asset holds now.",
+}
+
+VIEWS: tuple[View, ...] = (
+    View(
+        "refs",
+        "Which artifact each partition of each asset holds now.",
+        """
+        SELECT split_part({dir:r}, '/', 2) AS asset, regexp_extract(r.filename, '([^/]+)[.]json$', 1) AS partition,
+               r.path, r.digest
+        FROM {refs} AS r
+        """,
+        fields={
+            "asset": "Asset.",
+            "partition": "Snapshot or recipe; '_' where the asset has no partitions.",
+            "path": "Directory of the artifact, relative to the home.",
+            "digest": "Digest of the artifact.",
+        },
+    ),
+    View(
+        "artifacts",
+        "Everything that was published, with what made it.",
+        """
+        SELECT m.asset, m.partition, m.digest, CASE WHEN m.fetched THEN m.output_digest ELSE m.digest END AS identity,
+               {dir:m} AS path, to_timestamp(m.created) AS created, m.seconds, m.config, m.inputs, m.summary,
+               {dir:m} IN (SELECT path FROM refs) AS current
+        FROM {manifests} AS m
+        """,
+        fields=_MANIFEST
+        | {
+            "identity": "What the inputs of others name it by: the digest, or that of the content where it was fetched."
+        },
+    ),
+    View(
+        "pages",
+        "Every page URL tried, robots.txt among them, with what became of it.",
+        "SELECT * EXCLUDE (filename, key) FROM {ledger} WHERE kind <> 'image'",
+        schemas.LEDGER,
+    ),
+    View(
+        "images",
+        "Every image URL tried, with what became of it.",
+        "SELECT * EXCLUDE (filename) FROM {ledger} WHERE kind = 'image'",
+        schemas.LEDGER,
+    ),
+    View(
+        "html",
+        _about(schemas.PAGES),
+        "SELECT * EXCLUDE (filename) FROM {html}",
+        schemas.PAGES,
+    ),
+    View(
+        "pairs",
+        _about(schemas.PAIRS),
+        "SELECT * EXCLUDE (filename) FROM {pairs}",
+        schemas.PAIRS,
+    ),
+    View(
+        "samples",
+        "One row per crawled image with at least one text; the image lies in the shard, at its offset.",
+        "SELECT * EXCLUDE (filename) FROM {samples}",
+        schemas.SAMPLES,
+    ),
+    View(
+        "human_samples",
+        "Images with captions written by people; snapshot is 'human'.",
+        "SELECT * EXCLUDE (filename), {place} FROM {human_samples}",
+        schemas.SAMPLES,
+        _PLACE,
+    ),
+    View(
+        "duplicates",
+        _about(schemas.DUPLICATES),
+        "SELECT * EXCLUDE (filename) FROM {duplicates}",
+        schemas.DUPLICATES,
+    ),
+    View(
+        "captions",
+        "Every text about a sample: alt texts, human captions, synthetic ones of every captioner that ever wrote here.",
+        """
+        SELECT * EXCLUDE (filename), split_part({dir}, '/', 3) AS snapshot,
+               {place}
+        FROM {synthetic_captions}
+        UNION ALL BY NAME
+        SELECT * EXCLUDE (filename), 'human' AS snapshot, {place}
+        FROM {human_captions}
+        UNION ALL BY NAME
+        SELECT left(sha256('["' || key || '","alt",' || to_json(alt_text) || ']'), 16) AS caption_id, key,
+               'alt' AS source, alt_text AS caption, snapshot, {place}
+        FROM {samples}
+        """,
+        schemas.CAPTIONS,
+        {"snapshot": "Snapshot of the sample; 'human' for human captions.", **_PLACE},
+    ),
+    View(
+        "scores",
+        _about(schemas.SCORES),
+        """
+        SELECT * EXCLUDE (filename), split_part({dir}, '/', 3) AS snapshot,
+               {place}
+        FROM {scores}
+        """,
+        schemas.SCORES,
+        {"snapshot": _SNAPSHOT, **_PLACE},
+    ),
+    View(
+        "verdicts",
+        _about(schemas.VERDICTS),
+        "SELECT * EXCLUDE (filename), split_part({dir}, '/', 2) AS snapshot FROM {verdicts}",
+        schemas.VERDICTS,
+        {"snapshot": _SNAPSHOT},
+    ),
+    View(
+        "blends",
+        "Captions that a recipe can draw for a sample; blend_digest is what models name in inputs['caption_blend'].",
+        """
+        SELECT a.partition AS name, a.digest AS blend_digest, b.* EXCLUDE (filename)
+        FROM {blends} AS b JOIN artifacts AS a ON a.path = {dir:b}
+        """,
+        schemas.BLENDS,
+        {"name": "Recipe.", "blend_digest": "Digest of the blend."},
+    ),
+    View(
+        "models",
+        "Every trained model, with the digests of what it was trained on.",
+        """
+        SELECT digest, asset AS kind, partition, path, created, seconds, config, inputs, summary, current
+        FROM artifacts WHERE starts_with(path, 'models/')
+        """,
+        fields={**_MANIFEST, "kind": "Asset that it is: captioner, latent_diffusion …"},
+    ),
+    View(
+        "metrics",
+        "What training runs logged, step by step.",
+        """
+        SELECT split_part({dir}, '/', 2) AS kind, split_part({dir}, '/', 3) AS model, * EXCLUDE (filename),
+               {dir} IN (SELECT path FROM refs) AS current
+        FROM {metrics}
+        """,
+        schemas.METRICS,
+        {"kind": "Directory of its kind below models/.", "model": "Digest of the model.", "current": _CURRENT},
+    ),
+    View(
+        "prompts",
+        _about(schemas.PROMPTS),
+        """
+        SELECT * EXCLUDE (filename), {place} FROM {prompts}
+        """,
+        schemas.PROMPTS,
+        _PLACE,
+    ),
+    View(
+        "generated",
+        "One row per generated image; the image lies in the tar beside the table, at its offset.",
+        """
+        SELECT * EXCLUDE (filename), {place} FROM {generated}
+        """,
+        schemas.GENERATED,
+        _PLACE,
+    ),
+    View(
+        "evals",
+        _about(schemas.EVALS),
+        """
+        SELECT * EXCLUDE (filename), {place} FROM {evals}
+        """,
+        schemas.EVALS,
+        _PLACE,
+    ),
+    View(
+        "leaderboard",
+        _about(schemas.LEADERBOARD),
+        """
+        SELECT * EXCLUDE (filename), {place} FROM {leaderboard}
+        """,
+        schemas.LEADERBOARD,
+        _PLACE,
+    ),
+    View(
+        "funnel",
+        "From page URLs to training samples: how many passed each stage, and why the others did not.",
+        """
+        WITH candidates AS (
+            SELECT snapshot, image_url, coalesce(bool_or(rejected IS NULL), false) AS wanted, min(rejected) AS rejected
+            FROM pairs GROUP BY ALL
+        ), unique_samples AS (
+            SELECT s.snapshot, s.key, any_value(d.kind) AS duplicate
+            FROM samples AS s LEFT JOIN duplicates AS d ON d.snapshot = s.snapshot AND d.key = s.key AND NOT d.kept
+            GROUP BY ALL
+        ), rows AS (
+            SELECT snapshot, 1 AS stage_order, 'pages fetched' AS stage, 'page URL' AS unit,
+                   CASE WHEN status IN ('ok', 'unchanged') THEN 'passed' ELSE status END AS reason
+            FROM pages WHERE kind = 'page'
+            UNION ALL
+            SELECT snapshot, 2, 'images wanted', 'image URL', CASE WHEN wanted THEN 'passed' ELSE rejected END
+            FROM candidates
+            UNION ALL
+            SELECT snapshot, 3, 'images fetched and decoded', 'image URL',
+                   CASE WHEN status IN ('ok', 'unchanged') THEN 'passed' ELSE status END
+            FROM images
+            UNION ALL
+            SELECT snapshot, 4, 'samples', 'image',
+                   CASE WHEN row_number() OVER (PARTITION BY snapshot, key ORDER BY url) = 1
+                        THEN 'passed' ELSE 'same_bytes' END
+            FROM images WHERE status IN ('ok', 'unchanged')
+            UNION ALL
+            SELECT snapshot, 5, 'samples without near-duplicates', 'sample', coalesce(duplicate, 'passed')
+            FROM unique_samples
+            UNION ALL
+            SELECT snapshot, CASE source WHEN 'alt' THEN 6 WHEN 'synthetic_short' THEN 7 ELSE 8 END,
+                   CASE source WHEN 'alt' THEN 'alt texts kept'
+                               ELSE replace(source, '_', ' ') || ' captions kept' END,
+                   'caption', CASE WHEN kept THEN 'passed' ELSE reason END
+            FROM verdicts
+            UNION ALL
+            SELECT DISTINCT ON (snapshot, name, key) snapshot, 9, 'training samples of ' || name, 'sample', 'passed'
+            FROM blends
+        )
+        FROM (SELECT snapshot, stage_order, stage, unit, reason, count(*) AS count FROM rows GROUP BY ALL)
+        ORDER BY snapshot, stage_order, stage, reason <> 'passed', count DESC
+        """,
+        fields={
+            "snapshot": _SNAPSHOT,
+            "stage_order": "Place of the stage on the way.",
+            "stage": "Stage.",
+            "unit": "What is counted: page URL, image URL, image, sample or caption.",
+            "reason": "passed, or why it went no further.",
+            "count": "How many.",
+        },
+    ),
+)
+
+
+def view_sql(view: View, root: Path) -> str:
+    """Return the statement that makes ``view`` over the files below ``root``."""
+    sql = view.sql
+    for name, (_, globs) in FILES.items():
+        sql = sql.replace(
+            "{" + name + "}", _scan("read_parquet", root, f"{name}.parquet", globs, "union_by_name = true")
+        )
+    columns = f"columns = {{{MANIFEST_COLUMNS}}}"
+    sql = sql.replace("{manifests}", _scan("read_json", root, f"{MANIFESTS}.json", MANIFEST_GLOBS, columns))
+    columns = "columns = {path: 'VARCHAR', digest: 'VARCHAR'}"
+    sql = sql.replace("{refs}", _scan("read_json", root, f"{REFS}.json", REF_GLOBS, columns))
+    sql = sql.replace("{place}", "{dir} AS artifact, {dir} IN (SELECT path FROM refs) AS current")
+    for alias in ("", "m", "b", "r"):
+        filename = f"{alias}.filename" if alias else "filename"
+        directory = f"regexp_replace({filename}[{len(str(root)) + 2}:], '/[^/]*$', '')"
+        sql = sql.replace("{dir:" + alias + "}" if alias else "{dir}", directory)
+    return f"CREATE VIEW {view.name} AS {sql}"
+
+
+def _scan(reader: str, root: Path, seed: str, globs: tuple[str, ...], options: str) -> str:
+    files = ", ".join(_quoted(f"{root}/{pattern}") for pattern in (f"{SEEDS}/{seed}", *globs))
+    return f"{reader}([{files}], {options}, allow_empty = true, filename = true)"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
