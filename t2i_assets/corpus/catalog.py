@@ -74,8 +74,7 @@ def query(home: Home, sql: str) -> pa.Table:
 def open_catalog(home: Home) -> duckdb.DuckDBPyConnection:
     """Return a read-only connection; a catalog whose home was moved is built again first."""
     connection = duckdb.connect(str(home.catalog), read_only=True)
-    row = connection.execute("SELECT root FROM catalog").fetchone()
-    if row is not None and row[0] == str(home.root.resolve()):
+    if connection.execute("SELECT root FROM catalog").fetchall() == [(str(home.root.resolve()),)]:
         return connection
     connection.close()
     build_catalog(home)
@@ -84,8 +83,7 @@ def open_catalog(home: Home) -> duckdb.DuckDBPyConnection:
 
 def _run(home: Home, sql: str) -> pa.Table:
     with open_catalog(home) as connection:
-        relation = connection.sql(sql)
-        return relation.to_arrow_table()
+        return connection.sql(sql).to_arrow_table()
 
 
 def _refuse_writing(sql: str) -> None:
@@ -101,8 +99,8 @@ def _refuse_writing(sql: str) -> None:
 
 
 def _count(connection: duckdb.DuckDBPyConnection, view: str) -> int:
-    row = connection.execute(f"SELECT count(*) FROM {view}").fetchone()
-    return int(row[0]) if row else 0
+    [(count,)] = connection.execute(f"SELECT count(*) FROM {view}").fetchall()
+    return int(count)
 
 
 def _write_seeds(directory: Path) -> None:
