@@ -1,4 +1,4 @@
-"""Pictures of scenes: anti-aliased at any size, from signed distances, so that a scene looks alike at 32 and 320 pixels."""
+"""Pictures of scenes, anti-aliased from signed distances, so that a scene looks alike at 32 and at 320 pixels."""
 
 import math
 

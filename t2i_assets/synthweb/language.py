@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from t2i_assets.synthweb.scenes import BACKGROUNDS, COLORS, RELATIONS, SHAPES, TEXTURES, Relation, Scene
+from t2i_assets.synthweb.scenes import BACKGROUNDS, COLORS, RELATIONS, SHAPES, TEXTURES, Relation, Scene, Thing
 
 NUMBER_WORDS = {1: "a", 2: "two", 3: "three", 4: "four"}
 RELATION_WORDS: dict[str, tuple[str, ...]] = {
@@ -19,7 +19,14 @@ RELATION_WORDS: dict[str, tuple[str, ...]] = {
     "below": ("below", "under"),
     "next to": ("next to", "beside"),
 }
-BACKGROUND_WORDS = ("on a {} background", "against a {} background")
+INVERSE = {
+    "left of": "right of",
+    "right of": "left of",
+    "above": "below",
+    "below": "above",
+    "next to": "next to",
+}
+BACKGROUND_WORDS: tuple[str, ...] = ("on a {} background", "against a {} background")
 PLAIN = 0.75  # chance that a writer uses the first wording of a list
 
 
@@ -85,9 +92,37 @@ def say_short(scene: Scene) -> Statement:
     return Statement(tuple(replace(mention, texture=None) for mention in whole.objects))
 
 
-def write(statement: Statement, rng: random.Random | None = None) -> str:
-    """Return the statement in English, lower case, without a full stop."""
-    phrases = [_noun_phrase(mention) for mention in statement.objects]
+def holds(statement: Statement, scene: Scene) -> bool:
+    """Return whether all that the statement says is true of the scene.
+
+    A mention must fit exactly as many things as it counts; of a pair, A left of B also makes B right of A.
+    """
+    for mention in statement.objects:
+        if sum(_fits(mention, thing) for thing in scene.things) != mention.count:
+            return False
+    if statement.background not in (None, scene.background):
+        return False
+    said, true = statement.relation, scene.relation
+    if said is None:
+        return True
+    if true is None:
+        return False
+    subject = next(i for i, thing in enumerate(scene.things) if _fits(statement.objects[said.subject], thing))
+    kind = true.kind if subject == true.subject else INVERSE[true.kind]
+    return said.kind == kind
+
+
+def _fits(mention: Mention, thing: Thing) -> bool:
+    return (
+        mention.shape == thing.shape
+        and mention.color in (None, thing.color)
+        and mention.texture in (None, thing.texture)
+    )
+
+
+def write(statement: Statement, rng: random.Random | None = None, articles: bool = True) -> str:
+    """Return the statement in English, lower case, without a full stop; without articles as web authors write."""
+    phrases = [_noun_phrase(mention, articles) for mention in statement.objects]
     relation = statement.relation
     if relation is not None:
         words = _pick(RELATION_WORDS[relation.kind], rng)
@@ -125,22 +160,23 @@ def _pick(words: tuple[str, ...], rng: random.Random | None) -> str:
     return words[0] if rng is None or rng.random() < PLAIN else rng.choice(words[1:])
 
 
-def _noun_phrase(mention: Mention) -> str:
+def _noun_phrase(mention: Mention, articles: bool) -> str:
     words = [word for word in (mention.texture, mention.color) if word is not None]
     noun = mention.shape if mention.count == 1 else f"{mention.shape}s"
-    article = NUMBER_WORDS[mention.count]
     words.append(noun)
-    if article == "a" and words[0][0] in "aeiou":
-        article = "an"
-    return " ".join([article, *words])
+    if mention.count > 1:
+        words.insert(0, NUMBER_WORDS[mention.count])
+    elif articles:
+        words.insert(0, "an" if words[0][0] in "aeiou" else "a")
+    return " ".join(words)
 
 
 _NOUN_PHRASE = re.compile(
-    rf"(?P<count>an?|two|three|four)(?: (?P<texture>{'|'.join(TEXTURES)}))?(?: (?P<color>{'|'.join(COLORS)}))?"
-    rf" (?P<shape>{'|'.join(SHAPES)})s?"
+    rf"(?:(?P<count>an?|two|three|four) )?(?:(?P<texture>{'|'.join(TEXTURES)}) )?(?:(?P<color>{'|'.join(COLORS)}) )?"
+    rf"(?P<shape>{'|'.join(SHAPES)})s?"
 )
-_SENTENCE = re.compile(rf"(?P<body>.+?)(?: (?:on|against) an? (?P<background>{'|'.join(BACKGROUNDS)}) background)?")
-_NUMBERS = {"an": 1} | {word: number for number, word in NUMBER_WORDS.items()}
+_SENTENCE = re.compile(rf"(?P<body>.+?)(?: (?:on|against) (?:a )?(?P<background>{'|'.join(BACKGROUNDS)}) background)?")
+_NUMBERS = {None: 1, "an": 1} | {word: number for number, word in NUMBER_WORDS.items()}
 
 
 def _read_noun_phrase(text: str) -> Mention | None:

@@ -1,0 +1,41 @@
+"""What the embedded web site and its evaluation set can be told."""
+
+import random
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SiteConfig(BaseModel):
+    """The site: its size and the seed of everything on it. Equal configurations serve equal bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=7, description="Seed of every page and picture.")
+    pages: int = Field(default=300, ge=4, description="Content pages; sick pages and listings come on top.")
+    images_per_page: int = Field(default=10, ge=4, description="Mean number of fresh pictures on a content page.")
+    human_images: int = Field(default=600, ge=1, description="Pictures with human captions under /dataset/.")
+    agent: str = Field(default="t2i-assets", description="Product token of the crawler that agent rules name.")
+    slow_seconds: float = Field(default=1.0, ge=0, description="Delay of slow answers.")
+    drip_seconds: float = Field(default=20.0, ge=0, description="How long an endless answer goes on, at most.")
+    retry_after: int = Field(default=1, ge=0, description="Seconds that a 429 asks for.")
+
+
+class EvaluationSetConfig(BaseModel):
+    """The evaluation set: prompts with facts, their real pictures, and pictures that train and test the judge."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=7, description="Seed; its streams are disjoint from those of a site of the same seed.")
+    scenes_per_category: int = Field(default=40, ge=1, description="Scenes of each category; each gives two prompts.")
+    pool_images: int = Field(default=3000, ge=1, description="Pictures that train the judge and the CLIP scorer.")
+    heldout_images: int = Field(default=400, ge=1, description="Pictures that measure the judge.")
+    image_size: int = Field(default=64, ge=32, description="Side of the pictures, pixels.")
+
+
+SMOKE_SITE = SiteConfig(pages=24, images_per_page=7, human_images=64, slow_seconds=0.3, drip_seconds=6.0)
+SMOKE_EVALUATION_SET = EvaluationSetConfig(scenes_per_category=6, pool_images=200, heldout_images=60)
+
+
+def stream(seed: int, *names: str | int) -> random.Random:
+    """Return the generator that belongs to ``names`` under ``seed``; different names never share numbers."""
+    return random.Random("/".join(map(str, (seed, *names))))
