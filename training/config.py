@@ -48,3 +48,27 @@ class DecodeConfig(BaseModel):
     top_p: float = Field(default=0.9, gt=0, le=1, description="Tokens are drawn from the smallest set of this probability.")
     temperature: float = Field(default=1.0, ge=0, description="Logits are divided by it; 0 takes the likeliest token.")
     max_tokens: int = Field(default=40, gt=0, description="Longest caption, in tokens.")
+
+
+class CLIPConfig(JobConfig):
+    """Contrastive image-text model in open_clip's layout, trained from scratch on a blend."""
+
+    image_size: int = Field(default=32, gt=0, description="Side of the images, pixels.")
+    embed_dim: int = Field(default=128, gt=0, description="Dimension of the shared space.")
+    vision_layers: int | tuple[int, int, int, int] = Field(
+        default=(1, 1, 1, 1), description="Four numbers: blocks of a ModifiedResNet's stages; one: layers of a ViT."
+    )
+    vision_width: int = Field(default=32, gt=0, description="Width of the ResNet's stem or of the ViT.")
+    patch_size: int = Field(default=4, gt=0, description="Side of a ViT's patches, pixels.")
+    context_length: int = Field(default=32, gt=2, description="Tokens per text, specials included.")
+    text_width: int = Field(default=128, gt=0, description="Width of the text transformer.")
+    text_layers: int = Field(default=3, gt=0, description="Layers of the text transformer.")
+    head_width: int = Field(default=32, gt=0, description="Width of an attention head.")
+    shift: int = Field(default=2, ge=0, description="Training images are moved by up to this many pixels.")
+    false_negatives: Literal["keep", "drop", "match"] = Field(
+        default="drop",
+        description="What becomes of an image's pairing with another sample's equal caption: a negative as any other, "
+        "left out of the loss, or a positive of equal weight.",
+    )
+    held_out: float = Field(default=0.05, gt=0, lt=1, description="Share of samples kept for retrieval recall.")
+    optimizer: OptimizerConfig = OptimizerConfig(steps=1000, batch_size=96, lr=1e-3, weight_decay=0.1)

@@ -77,6 +77,31 @@ def draw_caption(captions: Sequence[BlendCaption], seed: int, epoch: int, key: s
     return captions[draw(seed, epoch, key, [caption.weight for caption in captions])]
 
 
+class BlendTexts:
+    """The texts of a blend, each once, and the draw of one for a sample; so texts are tokenised or encoded once."""
+
+    def __init__(self, blend: dict[str, list[BlendCaption]]) -> None:
+        self.texts = sorted({caption.caption for captions in blend.values() for caption in captions})
+        numbers = {text: number for number, text in enumerate(self.texts)}
+        self._choices = {
+            key: ([numbers[caption.caption] for caption in captions], [caption.weight for caption in captions])
+            for key, captions in blend.items()
+        }
+
+    def draw(self, seed: int, epochs: Sequence[int], keys: Sequence[str]) -> Tensor:
+        """Return the index into ``texts`` of each sample's caption in its epoch, [len(keys)]."""
+        drawn = []
+        for epoch, key in zip(epochs, keys, strict=True):
+            numbers, weights = self._choices[key]
+            drawn.append(numbers[draw(seed, int(epoch), key, weights)])
+        return torch.tensor(drawn)
+
+    def likeliest(self, keys: Sequence[str]) -> Tensor:
+        """Return the index into ``texts`` of the caption that is drawn most often for each sample, [len(keys)]."""
+        choices = [self._choices[key] for key in keys]
+        return torch.tensor([numbers[weights.index(max(weights))] for numbers, weights in choices])
+
+
 def is_held_out(key: str, fraction: float = 0.05) -> bool:
     """Whether a sample is kept out of training; depends on its key alone, so all jobs agree."""
     return uniform(0, 0, f"held out/{key}") < fraction
