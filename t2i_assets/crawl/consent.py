@@ -1,0 +1,93 @@
+"""What a site's owner allows: the X-Robots-Tag header, robots meta tags and licence links.
+
+Grammar of the header: Google's "Robots meta tag, data-nosnippet, and X-Robots-Tag specifications"; ``noai`` and
+``noimageai`` are DeviantArt's. A directive may be prefixed by the name of one agent; unprefixed ones are for all.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+FORBIDS_USE = ("none", "noindex", "noimageindex", "noai", "noimageai")
+"""Directives that forbid taking images and texts; ``none`` is ``noindex, nofollow``."""
+
+_TAKES_A_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether something may be used. ``rule`` is "allowed" or what forbade it, ``evidence`` the literal text."""
+
+    allowed: bool
+    rule: str
+    evidence: str | None = None
+
+
+NOT_ASKED = Verdict(False, "not_asked")
+
+
+def header_verdict(values: Iterable[str], product: str, now: datetime | None = None) -> Verdict:
+    """Judge X-Robots-Tag header values (one per header line) for the crawler named ``product``."""
+    return _verdict(((value, _directives(value, product)) for value in values), "X-Robots-Tag", now)
+
+
+def meta_verdict(tags: Iterable[tuple[str, str]], product: str, now: datetime | None = None) -> Verdict:
+    """Judge ``<meta name=… content=…>`` tags given as (name, content); ``robots`` and ``product`` count."""
+    mine = [(name, content) for name, content in tags if name.lower() in ("robots", product.lower())]
+    return _verdict(((content, _split(content)) for _, content in mine), "meta robots", now)
+
+
+def may_follow(x_robots_tags: Iterable[str], tags: Iterable[tuple[str, str]], product: str) -> bool:
+    """Return whether the links of a page may be followed (no ``nofollow`` or ``none``)."""
+    found = [directive for value in x_robots_tags for directive in _directives(value, product)]
+    for name, content in tags:
+        if name.lower() in ("robots", product.lower()):
+            found += _split(content)
+    return not {"nofollow", "none"} & set(found)
+
+
+def _verdict(values: Iterable[tuple[str, list[str]]], place: str, now: datetime | None) -> Verdict:
+    for literal, directives in values:
+        for directive in directives:
+            name, _, value = directive.partition(":")
+            if name in FORBIDS_USE or (name == "unavailable_after" and _is_past(value, now or datetime.now(UTC))):
+                return Verdict(False, name, f"{place}: {literal.strip()}")
+    return Verdict(True, "allowed")
+
+
+def _directives(value: str, product: str) -> list[str]:
+    """Return the directives of one header value that are addressed to ``product`` or to all agents.
+
+    An agent's name (``googlebot: noindex, nofollow``) addresses everything after it up to the next name.
+    """
+    found = []
+    addressed = True
+    for part in _split(value):
+        name, colon, rest = part.partition(":")
+        if colon and name not in _TAKES_A_VALUE and re.fullmatch(r"[\w./*-]+", name):
+            addressed = name in ("*", "robots", product.lower())
+            part = rest.strip()
+        if addressed and part:
+            found.append(part)
+    return found
+
+
+def _split(value: str) -> list[str]:
+    """Split at commas, lower case; a comma inside an ``unavailable_after`` date stays (``Wed, 21 Oct 2026 …``)."""
+    value = re.sub(r"\b(mon|tue|wed|thu|fri|sat|sun)[a-z]*,\s*", r"\1 ", value.lower())
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _is_past(value: str, now: datetime) -> bool:
+    """Return whether the date is over; an unreadable date counts as over, to err on the owner's side."""
+    value = value.strip()
+    try:
+        date = datetime.fromisoformat(value.upper())
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(re.sub(r"^(mon|tue|wed|thu|fri|sat|sun)\s+", "", value))
+        except ValueError:
+            return True
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)) <= now

@@ -1,0 +1,81 @@
+"""The ledger: one row for every URL ever tried, with what became of it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from t2i_assets.corpus.schemas import LEDGER
+from t2i_assets.corpus.tables import write_table
+
+
+class Status(StrEnum):
+    """What became of a URL."""
+
+    OK = "ok"
+    UNCHANGED = "unchanged"
+    # The address
+    BAD_URL = "bad_url"
+    DATA_URI = "data_uri"
+    DUPLICATE_URL = "duplicate_url"
+    OFF_SITE = "off_site"
+    # The network
+    DNS = "dns"
+    REFUSED = "refused"
+    DISCONNECTED = "disconnected"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    SSRF_BLOCKED = "ssrf_blocked"
+    # The response
+    HTTP_4XX = "http_4xx"
+    HTTP_5XX = "http_5xx"
+    HTTP_OTHER = "http_other"
+    RATE_LIMITED = "rate_limited"
+    REDIRECT_LIMIT = "redirect_limit"
+    BAD_RESPONSE = "bad_response"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too_large"
+    WRONG_CONTENT_TYPE = "wrong_content_type"
+    # The owner's wish
+    ROBOTS_DISALLOWED = "robots_disallowed"
+    CONSENT_DENIED = "consent_denied"
+    # The image
+    DECODE_FAILED = "decode_failed"
+    TOO_SMALL = "too_small"
+    BAD_ASPECT = "bad_aspect"
+    BOMB = "bomb"
+    # The text
+    NO_TEXT = "no_text"
+
+
+TRANSIENT = frozenset(
+    {Status.RATE_LIMITED, Status.HTTP_5XX, Status.TIMEOUT, Status.REFUSED, Status.DISCONNECTED, Status.TRUNCATED}
+)
+"""Outcomes that another try may mend."""
+
+
+class CrawlFailedError(RuntimeError):
+    """Nothing at all could be fetched; the message says what happened and what to look at."""
+
+
+def write_ledger(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write ledger rows in order of kind and URL."""
+    write_table(path, sorted(rows, key=lambda row: (row["kind"], row["url"])), LEDGER)
+
+
+def count_statuses(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many rows ended in each status, most frequent first."""
+    return dict(Counter(str(row["status"]) for row in rows).most_common())
+
+
+def raise_if_all_failed(kind: str, rows: Sequence[Mapping[str, Any]], enough: int) -> None:
+    """Raise CrawlFailedError where at least ``enough`` URLs were tried and none was fetched."""
+    if len(rows) < enough or any(row["status"] == Status.OK for row in rows):
+        return
+    counts = ", ".join(f"{status} {count}" for status, count in count_statuses(rows).items())
+    first = rows[0]
+    raise CrawlFailedError(
+        f"none of {len(rows)} {kind} URLs could be fetched ({counts}); "
+        f"the first was {first['url']}: {first['detail'] or first['status']}"
+    )
