@@ -47,8 +47,11 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]] | pa.Table, schema
 
 
 def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Read one parquet file, or every parquet file of a directory in order of name, as a table of ``schema``."""
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    """Read one parquet file, or every parquet file of a directory in order of name, as a table of ``schema``.
+
+    The ``metrics.parquet`` that a job leaves beside its tables is not one of them.
+    """
+    files = sorted(set(path.glob("*.parquet")) - {path / "metrics.parquet"}) if path.is_dir() else [path]
     tables = [pq.read_table(file, columns=columns) for file in files]
     if not tables:
         wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
