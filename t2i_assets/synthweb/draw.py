@@ -44,24 +44,24 @@ def draw(scene: Scene, size: int) -> Image.Image:
     rng = np.random.default_rng(scene.surface)
     canvas = _background(scene.background, size, rng)
     for thing in scene.things:
-        tint = np.asarray(PALETTE[thing.color], np.float32) + rng.normal(0, COLOR_JITTER, 3).astype(np.float32)
+        tint = np.clip(PALETTE[thing.color] + rng.normal(0, COLOR_JITTER, 3), 0, 255).astype(np.float32)
         _paint(canvas, thing, tint, scene.background)
-    return Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8), "RGB")
+    return Image.fromarray(cv2.convertScaleAbs(cv2.merge(list(canvas))))  # rounds; nothing lies outside 0..255
 
 
 def _background(name: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a float32 [size, size, 3] ground: colour, a linear gradient and a coarse grain."""
+    """Return a float32 [3, size, size] ground: colour, a linear gradient and a coarse grain."""
     turn = rng.uniform(0, 2 * math.pi)
     slope = rng.uniform(0, GRADIENT)
     ramp = np.linspace(-1, 1, 12, dtype=np.float32)
     field = slope * (math.cos(turn) * ramp[None, :] + math.sin(turn) * ramp[:, None]) / math.sqrt(2)
     field = field + rng.normal(0, GRAIN, (12, 12)).astype(np.float32)
     field = cv2.resize(field.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
-    return field[:, :, None] + np.asarray(BACKGROUND_COLORS[name], np.float32)
+    return field + np.asarray(BACKGROUND_COLORS[name], np.float32)[:, None, None]
 
 
 def _paint(canvas: np.ndarray, thing: Thing, tint: np.ndarray, background: str) -> None:
-    side = canvas.shape[0]
+    side = canvas.shape[1]
     reach = SUPPORT * thing.size * side + 1
     x0, x1 = max(0, int(thing.x * side - reach)), min(side, math.ceil(thing.x * side + reach))
     y0, y1 = max(0, int(thing.y * side - reach)), min(side, math.ceil(thing.y * side + reach))
@@ -71,11 +71,13 @@ def _paint(canvas: np.ndarray, thing: Thing, tint: np.ndarray, background: str) 
     u, v = dx * cos + dy * sin, dy * cos - dx * sin  # the thing's own axes, in pixels
     pixels = thing.size * side
     v = v - DROP[thing.shape] * pixels
-    cover = np.clip(0.5 - _distance(thing.shape, u, v, pixels), 0, 1)[:, :, None]
+    cover = np.clip(0.5 - _distance(thing.shape, u, v, pixels), 0, 1)
     ink = _texture(thing, u, v, pixels)
-    fill = tint if ink is None else tint + ink[:, :, None] * (second_tone(tint, background) - tint)
-    patch = canvas[y0:y1, x0:x1]
-    patch += cover * (fill - patch)
+    change = None if ink is None else second_tone(tint, background) - tint
+    for channel in range(3):
+        patch = canvas[channel, y0:y1, x0:x1]
+        fill = tint[channel] if change is None else tint[channel] + ink * change[channel]
+        patch += cover * (fill - patch)
 
 
 def second_tone(tint: np.ndarray, background: str) -> np.ndarray:
