@@ -13,7 +13,8 @@ class JudgeConfig(JobConfig):
     """The detector that reads generated pictures, trained on the disjoint pool."""
 
     image_size: int = Field(default=32, gt=0, description="Side of the images it looks at, pixels; a multiple of 4.")
-    width: int = Field(default=48, gt=0, description="Channels at half resolution.")
+    precision: Literal["fp32", "bf16"] = Field(default="bf16", description="Arithmetic of training; it judges in fp32.")
+    width: int = Field(default=32, gt=0, description="Channels at half resolution.")
     features: int = Field(default=128, gt=0, description="Channels of the last layer; pooled, they are the features.")
     blocks: int = Field(default=2, ge=1, description="Residual blocks at each of the two resolutions.")
     blur_sigma: float = Field(default=1.2, ge=0, description="Strongest Gaussian blur in training, pixels.")
@@ -21,7 +22,7 @@ class JudgeConfig(JobConfig):
     max_shift: int = Field(default=2, ge=0, description="Farthest random shift in training, pixels.")
     score_threshold: float = Field(default=0.3, gt=0, lt=1, description="Objects below this score are not reported.")
     optimizer: OptimizerConfig = Field(
-        default=OptimizerConfig(steps=1400, batch_size=48, lr=2e-3, ema_decay=0.99, clip_norm=5.0),
+        default=OptimizerConfig(steps=750, batch_size=32, lr=2e-3, ema_decay=0.99, clip_norm=5.0),
         description="How it is trained.",
     )
 

@@ -1,11 +1,12 @@
 """Distances between two sets of features: Frechet from mergeable sums, and the unbiased kernel distance.
 
-Frechet distance (Heusel et al. 2017, eq. 6): ‖μ1−μ2‖² + Tr(Σ1 + Σ2 − 2 (Σ1 Σ2)^½), unbiased covariances,
+Frechet distance (Heusel et al. 2017, eq. 6): ‖μ1-μ2‖² + Tr(Σ1 + Σ2 - 2 (Σ1 Σ2)^½), unbiased covariances,
 float64 throughout. It is biased upwards in proportion to 1/N, so N is always published beside it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Moments:
         """Mean [d]."""
         return self.total / self.n
 
-    @property
+    @cached_property
     def covariance(self) -> Array:
         """Unbiased covariance [d, d]. Raises ValueError below two features."""
         if self.n < 2:
@@ -49,26 +50,30 @@ class Moments:
         centred = self.outer - np.outer(self.total, self.total) / self.n
         return (centred + centred.T) / 2 / (self.n - 1)
 
+    @cached_property
+    def root(self) -> Array:
+        """Square root of the covariance [d, d], symmetric."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return (vectors * np.sqrt(values.clip(0))) @ vectors.T
+
 
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Return the Frechet distance of two sets from their moments.
 
-    Tr (Σ1 Σ2)^½ is the sum of the square roots of the eigenvalues of Σ1^½ Σ2 Σ1^½, which is symmetric,
-    so that rounding can give neither complex nor unordered roots.
+    Tr (Σ1 Σ2)^½ is the sum of the square roots of the eigenvalues of Σ2^½ Σ1 Σ2^½, which is symmetric,
+    so that rounding can give neither complex nor unordered roots. The root of ``b`` is computed once for
+    any number of sets measured against it.
     """
-    first, second = a.covariance, b.covariance
-    values, vectors = np.linalg.eigh(first)
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    product = root @ second @ root
+    product = b.root @ a.covariance @ b.root
     cross = np.sqrt(np.linalg.eigvalsh((product + product.T) / 2).clip(0)).sum()
     difference = a.mean - b.mean
-    return float(difference @ difference + np.trace(first) + np.trace(second) - 2 * cross)
+    return float(difference @ difference + np.trace(a.covariance) + np.trace(b.covariance) - 2 * cross)
 
 
 def frechet_distance_of_few(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:
     """Return the same from features [N, d] and [M, d], at its best where N or M is below d.
 
-    With centred features X and Y, Tr (Σ1 Σ2)^½ is the nuclear norm of X Yᵀ over √((N−1)(M−1)):
+    With centred features X and Y, Tr (Σ1 Σ2)^½ is the nuclear norm of X Yᵀ over √((N-1)(M-1)):
     a matrix of N by M, however large d is.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
@@ -118,7 +123,8 @@ def _unbiased_mmd2(x: Array, y: Array) -> float:
     n, d = x.shape
 
     def kernel(a: Array, b: Array) -> Array:
-        return np.power(a @ b.T / d + 1, 3)
+        cubed: Array = (a @ b.T / d + 1) ** 3
+        return cubed
 
     within = sum(k.sum() - np.trace(k) for k in (kernel(x, x), kernel(y, y))) / (n * (n - 1))
     return float(within - 2 * kernel(x, y).mean())

@@ -10,7 +10,7 @@ are shapes. Choices where the source leaves one:
   apart by their attributes; the source cannot.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -52,7 +52,7 @@ def score(category: str, facts: Facts, picture: Picture, config: CompBenchConfig
 
 def attribute_binding(facts: Facts, picture: Picture) -> Score:
     """Return the product over noun chunks of P(yes), the probability that some object has all its attributes."""
-    asked = [(str(wanted), presence(wanted, picture)) for wanted in facts.objects]
+    asked = [(str(wanted), presence(wanted.attributes(), picture)) for wanted in facts.objects]
     if facts.background is not None:
         asked.append((_background(facts.background), picture.background.get(facts.background, 0.0)))
     value = prod(yes for _, yes in asked)
@@ -68,9 +68,9 @@ def attribute_binding(facts: Facts, picture: Picture) -> Score:
     return Score(value, f"found {seen}, wanted {chunk}")
 
 
-def presence(wanted: Wanted, picture: Picture) -> float:
-    """Return the probability that some object has all stated attributes, objects taken as independent."""
-    return 1 - prod(1 - thing.probability(wanted.attributes()) for thing in picture.objects)
+def presence(attributes: Mapping[str, str], picture: Picture) -> float:
+    """Return the probability that some object has all of ``attributes``, objects taken as independent."""
+    return 1 - prod(1 - thing.probability(attributes) for thing in picture.objects)
 
 
 def spatial(facts: Facts, picture: Picture, config: CompBenchConfig) -> Score:
