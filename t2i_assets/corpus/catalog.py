@@ -5,12 +5,22 @@ another name and swapped in. The data stays in parquet files that appear whole o
 query answers while a run goes on.
 """
 
+import base64
+import csv
+import io
+import json
 import os
+import shutil
 import time
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.tables import write_table
@@ -19,12 +29,12 @@ from t2i_assets.corpus.views import FILES, MANIFESTS, REFS, SEEDS, VIEWS, view_s
 ATTEMPTS = 5
 
 
-class MissingCatalogError(RuntimeError):
-    """There is no catalog yet; the message says how to make one."""
-
-
 class QueryError(ValueError):
     """The statement is wrong or would write; the message is DuckDB's, or says so."""
+
+
+class MissingCatalogError(QueryError):
+    """There is no catalog yet; the message says how to make one."""
 
 
 def build_catalog(home: Home) -> dict[str, int]:
@@ -79,6 +89,51 @@ def open_catalog(home: Home) -> duckdb.DuckDBPyConnection:
     connection.close()
     build_catalog(home)
     return duckdb.connect(str(home.catalog), read_only=True)
+
+
+def format_rows(table: pa.Table, form: str) -> str:
+    """Return a query's answer as text: ``table`` for people, ``csv`` or ``json`` (a list of objects) for programs."""
+    rows = table.to_pylist(maps_as_pydicts="strict")
+    if form == "json":
+        return json.dumps(rows, default=_plain, ensure_ascii=False, indent=1)
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(table.column_names)
+        writer.writerows([_cell(value) for value in row.values()] for row in rows)
+        return text.getvalue().removesuffix("\n")
+    if form != "table":
+        raise ValueError(f"there is no format {form!r}: table, csv and json are known")
+    numeric = [pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in table.schema.types]
+    columns = [
+        Column(name, justify="right" if number else "left", overflow="fold")
+        for name, number in zip(table.column_names, numeric, strict=True)
+    ]
+    drawn = Table(*columns)
+    for row in rows:
+        drawn.add_row(*(Text(_cell(value, for_people=True)) for value in row.values()))
+    console = Console(file=io.StringIO(), width=shutil.get_terminal_size((120, 24)).columns)
+    with console.capture() as capture:
+        console.print(drawn)
+    return capture.get().rstrip("\n")
+
+
+def _cell(value: Any, for_people: bool = False) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>" if for_people else _plain(value)
+    if isinstance(value, float) and for_people:
+        return f"{value:.6g}"
+    if isinstance(value, datetime) and for_people:
+        return value.isoformat(" ", "seconds")
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=_plain, ensure_ascii=False)
+    return str(value)
+
+
+def _plain(value: Any) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _run(home: Home, sql: str) -> pa.Table:

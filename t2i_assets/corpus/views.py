@@ -40,7 +40,7 @@ FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "synthetic_captions": (schemas.CAPTIONS, ("captions/[!.]*/[!.]*/[0-9]*.parquet",)),
     "scores": (schemas.SCORES, ("scores/[!.]*/[!.]*/[0-9]*.parquet",)),
     "verdicts": (schemas.VERDICTS, ("verdicts/[!.]*/[0-9]*.parquet",)),
-    "blends": (schemas.BLENDS, ("blends/[!.]*/[0-9]*.parquet",)),
+    "blends": (schemas.BLENDS, ("blends/[!.]*/[!.]*/[0-9]*.parquet",)),
     "metrics": (schemas.METRICS, ("models/[!.]*/[!.]*/metrics.parquet",)),
     "prompts": (schemas.PROMPTS, ("evals/evaluation_set/[!.]*/prompts.parquet",)),
     "generated": (schemas.GENERATED, ("evals/generated_images/[!.]*/[0-9]*.parquet",)),
@@ -192,11 +192,11 @@ VIEWS: tuple[View, ...] = (
         "blends",
         "Captions that a recipe can draw for a sample; blend_digest is what models name in inputs['caption_blend'].",
         """
-        SELECT a.partition AS name, a.digest AS blend_digest, b.* EXCLUDE (filename)
+        SELECT a.partition AS name, a.digest AS blend_digest, b.* EXCLUDE (filename), a.current
         FROM {blends} AS b JOIN artifacts AS a ON a.path = {dir:b}
         """,
         schemas.BLENDS,
-        {"name": "Recipe.", "blend_digest": "Digest of the blend."},
+        {"name": "Recipe.", "blend_digest": "Digest of the blend.", "current": _CURRENT},
     ),
     View(
         "models",
@@ -292,7 +292,7 @@ VIEWS: tuple[View, ...] = (
             FROM verdicts
             UNION ALL
             SELECT DISTINCT ON (snapshot, name, key) snapshot, 9, 'training samples of ' || name, 'sample', 'passed'
-            FROM blends
+            FROM blends WHERE current
         )
         FROM (SELECT snapshot, stage_order, stage, unit, reason, count(*) AS count FROM rows GROUP BY ALL)
         ORDER BY snapshot, stage_order, stage, reason <> 'passed', count DESC
