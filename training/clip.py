@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from open_clip import CLIP
 from torch import Tensor
 
-from training.config import CLIPConfig
+from training.config import ClipConfig
 from training.data import BlendTexts, is_held_out, load_images, read_blend, to_signed
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
@@ -28,13 +28,13 @@ from training.tokenizer import load as load_tokenizer
 MOST_HELD_OUT = 500
 
 
-class CLIPInputs(JobInputs):
+class ClipInputs(JobInputs):
     tokenizer: Path
     blend: Path
     shards: list[Path]
 
 
-def main(job: Job[CLIPConfig, CLIPInputs], reporter: Reporter) -> None:
+def main(job: Job[ClipConfig, ClipInputs], reporter: Reporter) -> None:
     """Train CLIP and write it as open_clip loads it."""
     config = job.config
     tokenizer = load_tokenizer(job.inputs.tokenizer, config.context_length)
@@ -61,7 +61,7 @@ def main(job: Job[CLIPConfig, CLIPInputs], reporter: Reporter) -> None:
 class Contrast(Task):
     """CLIP with its contrastive loss, evaluated by retrieval among held-out samples."""
 
-    def __init__(self, clip: CLIP, config: CLIPConfig, images: Tensor, tokens: Tensor, captions: Tensor) -> None:
+    def __init__(self, clip: CLIP, config: ClipConfig, images: Tensor, tokens: Tensor, captions: Tensor) -> None:
         super().__init__()
         self.clip = clip
         self.shift = config.shift
@@ -119,4 +119,4 @@ def move_randomly(images: Tensor, most: int, generator: torch.Generator) -> Tens
 
 
 if __name__ == "__main__":
-    run(main, CLIPConfig, CLIPInputs)
+    run(main, ClipConfig, ClipInputs)

@@ -50,7 +50,7 @@ class DecodeConfig(BaseModel):
     max_tokens: int = Field(default=40, gt=0, description="Longest caption, in tokens.")
 
 
-class CLIPConfig(JobConfig):
+class ClipConfig(JobConfig):
     """Contrastive image-text model in open_clip's layout, trained from scratch on a blend."""
 
     image_size: int = Field(default=32, gt=0, description="Side of the images, pixels.")
@@ -72,3 +72,99 @@ class CLIPConfig(JobConfig):
     )
     held_out: float = Field(default=0.05, gt=0, lt=1, description="Share of samples kept for retrieval recall.")
     optimizer: OptimizerConfig = OptimizerConfig(steps=1000, batch_size=96, lr=1e-3, weight_decay=0.1)
+
+
+class EmbedConfig(JobConfig):
+    """CLIP embeddings of images and captions."""
+
+    batch_size: int = Field(default=100, gt=0, description="Images or texts per forward pass.")
+
+
+class DiffusionPriorConfig(JobConfig):
+    """Causal transformer that denoises the CLIP image embedding of a caption (DALL·E 2, section 2.2)."""
+
+    width: int = Field(default=128, gt=0, description="Width of the transformer.")
+    layers: int = Field(default=2, gt=0, description="Layers of the transformer.")
+    heads: int = Field(default=4, gt=0, description="Attention heads.")
+    timesteps: int = Field(default=1000, gt=1, description="Steps of the cosine noise schedule.")
+    caption_dropout: float = Field(default=0.1, ge=0, lt=1, description="Share of captions dropped for guidance.")
+    sample_steps: int = Field(default=16, gt=0, description="Denoising steps at sampling.")
+    guidance_scale: float = Field(default=1.0, ge=0, description="Guidance at evaluation; 1 is none.")
+    samples: int = Field(default=2, gt=0, description="Samples drawn per caption; the one nearest to the text is kept.")
+    held_out: float = Field(default=0.05, gt=0, lt=1, description="Share of samples kept for evaluation, as CLIP's.")
+    optimizer: OptimizerConfig = OptimizerConfig(steps=400, batch_size=64, lr=1e-3, weight_decay=0.06, ema_decay=0.99)
+
+
+class AutoregressivePriorConfig(JobConfig):
+    """Causal transformer over quantised principal components of the image embedding (DALL·E 2, section 2.2)."""
+
+    width: int = Field(default=128, gt=0, description="Width of the transformer.")
+    layers: int = Field(default=2, gt=0, description="Layers of the transformer.")
+    heads: int = Field(default=4, gt=0, description="Attention heads.")
+    components: int = Field(default=24, gt=0, description="Principal components kept, in order of eigenvalue.")
+    buckets: int = Field(default=32, gt=1, description="Buckets that a component is quantised into.")
+    dot_buckets: int = Field(default=16, gt=1, description="Buckets of the dot product of text and image embedding.")
+    caption_dropout: float = Field(default=0.1, ge=0, lt=1, description="Share of captions dropped for guidance.")
+    guidance_scale: float = Field(default=1.0, ge=0, description="Guidance at evaluation; 1 is none.")
+    held_out: float = Field(default=0.05, gt=0, lt=1, description="Share of samples kept for evaluation, as CLIP's.")
+    optimizer: OptimizerConfig = OptimizerConfig(steps=300, batch_size=64, lr=1e-3, weight_decay=0.04, ema_decay=0.99)
+
+
+class CaptionerConfig(JobConfig):
+    """CoCa in open_clip's layout: pretrained on alt texts, finetuned on short and on descriptive human captions."""
+
+    precision: Literal["fp32", "bf16"] = Field(default="bf16", description="Arithmetic of forward and backward passes.")
+    image_size: int = Field(default=32, gt=0, description="Side of the images, pixels.")
+    patch_size: int = Field(default=4, gt=0, description="Side of a patch, pixels.")
+    width: int = Field(default=128, gt=0, description="Channels of images, texts and decoder.")
+    heads: int = Field(default=4, gt=0, description="Attention heads.")
+    stem_blocks: int = Field(
+        default=2, ge=0, description="Residual convolution blocks before the ViT; 0 keeps open_clip's patch embedding."
+    )
+    image_layers: int = Field(default=1, ge=0, description="Layers of the ViT.")
+    text_layers: int = Field(default=1, gt=0, description="Layers of the text tower (unimodal decoder).")
+    decoder_layers: int = Field(default=2, gt=0, description="Layers of the multimodal decoder.")
+    context_length: int = Field(default=32, gt=2, description="Longest text, tokens, specials included.")
+    contrastive_weight: float = Field(default=0.5, ge=0, description="Weight of the contrastive loss in pretraining.")
+    descriptive_from: Literal["pretrained", "short"] = Field(
+        default="pretrained", description="What the descriptive finetuning starts from."
+    )
+    held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
+    pretrain: OptimizerConfig = OptimizerConfig(steps=100, batch_size=32, lr=1e-3)
+    short: OptimizerConfig = OptimizerConfig(steps=150, batch_size=32, lr=1e-3)
+    descriptive: OptimizerConfig = OptimizerConfig(steps=500, batch_size=32, lr=1e-3)
+
+
+class CaptionFilterConfig(JobConfig):
+    """BLIP's mixture of encoder and decoder: contrast, matching and, to learn faster, captioning."""
+
+    precision: Literal["fp32", "bf16"] = Field(default="bf16", description="Arithmetic of forward and backward passes.")
+    image_size: int = Field(default=32, gt=0, description="Side of the images, pixels.")
+    patch_size: int = Field(default=4, gt=0, description="Side of a patch, pixels.")
+    width: int = Field(default=128, gt=0, description="Channels everywhere.")
+    heads: int = Field(default=4, gt=0, description="Attention heads.")
+    stem_blocks: int = Field(default=2, ge=0, description="Residual convolution blocks on the patch grid.")
+    image_layers: int = Field(default=1, ge=0, description="Transformer layers over the patches.")
+    text_layers: int = Field(default=2, gt=0, description="Text layers, each with cross-attention.")
+    context_length: int = Field(default=32, gt=2, description="Longest text, tokens, specials included.")
+    embed_dim: int = Field(default=64, gt=0, description="Dimension of the ITC space.")
+    lm_weight: float = Field(default=1.0, ge=0, description="Weight of the language-modelling loss.")
+    crawl_share: float = Field(default=0.0, ge=0, lt=1, description="Share of the crawl's pairs in finetuning.")
+    held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
+    pretrain: OptimizerConfig = OptimizerConfig(steps=100, batch_size=32, lr=1e-3)
+    finetune: OptimizerConfig = OptimizerConfig(steps=250, batch_size=32, lr=1e-3)
+
+
+class RecaptionConfig(JobConfig):
+    """Writing synthetic captions."""
+
+    captioner_digest: str = Field(default="", description="Digest of the captioner, written on every caption.")
+    batch_size: int = Field(default=256, gt=0, description="Images per pass.")
+    decode: DecodeConfig = DecodeConfig()
+
+
+class ScoreConfig(JobConfig):
+    """Scoring captions with the filter."""
+
+    scorer_digest: str = Field(default="", description="Digest of the filter, written on every score.")
+    batch_size: int = Field(default=256, gt=0, description="Images per pass.")

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from training import tokenizer as merges
-from training.config import CLIPConfig
+from training.config import ClipConfig
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
@@ -20,7 +20,7 @@ MAX_LOGIT_SCALE = 100.0
 NEVER = -1e4  # a logit of no probability; not -inf, whose product with a target of 0 is NaN
 
 
-def clip_config(config: CLIPConfig, vocabulary: int) -> dict[str, Any]:
+def clip_config(config: ClipConfig, vocabulary: int) -> dict[str, Any]:
     """Return open_clip's model configuration (``model_cfg``) for ours."""
     vision: dict[str, Any] = {
         "image_size": config.image_size,
@@ -65,6 +65,18 @@ def load_clip(directory: Path) -> tuple[CLIP, SimpleTokenizer]:
     if (directory / merges.MERGES).exists():
         return model, merges.load(directory, model.context_length)
     return model, get_tokenizer(f"local-dir:{directory}")
+
+
+def image_size(model: CLIP) -> int:
+    """Return the side of the images that the model takes, pixels."""
+    size = model.visual.image_size
+    return size if isinstance(size, int) else size[0]
+
+
+def preprocess(model: CLIP, images: Tensor) -> Tensor:
+    """Scale uint8 images [B, 3, S, S] as the model was trained to see them."""
+    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (model.visual.image_mean, model.visual.image_std))
+    return (images.float() / 255 - mean) / std
 
 
 def encode_text_states(model: CLIP, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
