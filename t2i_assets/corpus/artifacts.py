@@ -8,11 +8,13 @@ A ref (``refs/<asset>/<partition>.json``) names the artifact that an asset's par
 as a branch names a commit.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ class Manifest(BaseModel):
     config: dict[str, Any] = Field(default_factory=dict, description="The asset's section of the configuration.")
     inputs: dict[str, str] = Field(default_factory=dict, description="Digest of each input, by name.")
     output_digest: str = Field(default="", description="Digest of the files themselves.")
+    fetched: bool = Field(default=False, description="The content came over a network: its output identifies it.")
     created: float = Field(default=0.0, description="When it was published, in seconds since 1970.")
     seconds: float = Field(default=0.0, description="How long the work took.")
     summary: dict[str, Any] = Field(default_factory=dict, description="Figures worth showing: counts, final metrics.")
@@ -48,6 +51,11 @@ class Artifact(BaseModel):
     @property
     def digest(self) -> str:
         return self.manifest.digest
+
+    @property
+    def identity(self) -> str:
+        """Return what stands for it in the digests of what is made from it."""
+        return self.manifest.output_digest if self.manifest.fetched else self.manifest.digest
 
 
 class MissingArtifactError(RuntimeError):
@@ -80,23 +88,35 @@ def publish(path: Path, manifest: Manifest, write: Callable[[Path], dict[str, An
     ``write`` gets the partial directory and may return the summary. What stood at ``path`` before is
     replaced. Where ``path`` already holds an artifact of this digest, nothing is done.
     """
-    present = read_artifact(path)
-    if present is not None and present.digest == manifest.digest:
-        return present
-    started = time.time()
-    partial = partial_directory(path, manifest.digest)
-    summary = write(partial) or {}
-    manifest = manifest.model_copy(
-        update={
-            "summary": summary,
-            "output_digest": tree_digest(partial),
-            "created": time.time(),
-            "seconds": time.time() - started,
-        }
-    )
-    (partial / "manifest.json").write_text(manifest.model_dump_json(indent=1))
-    _swap(partial, path)
-    return Artifact(path=path, manifest=manifest)
+    with _locked(path):
+        present = read_artifact(path)
+        if present is not None and present.digest == manifest.digest:
+            return present
+        partial = partial_directory(path, manifest.digest)
+        finished = read_artifact(partial)
+        if finished is None:
+            started = time.time()
+            summary = write(partial) or {}
+            done = {
+                "summary": summary,
+                "output_digest": tree_digest(partial),
+                "created": time.time(),
+                "seconds": time.time() - started,
+            }
+            finished = Artifact(path=partial, manifest=manifest.model_copy(update=done))
+            (partial / "manifest.tmp").write_text(finished.manifest.model_dump_json(indent=1))
+            (partial / "manifest.tmp").rename(partial / "manifest.json")
+        _swap(partial, path)
+        return Artifact(path=path, manifest=finished.manifest)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time prepare what goes to ``path``; the others wait and then find it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / f".{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _swap(partial: Path, path: Path) -> None:

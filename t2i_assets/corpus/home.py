@@ -37,8 +37,8 @@ class Home:
     def verdicts(self, snapshot: str) -> Path:
         return self.root / "verdicts" / snapshot
 
-    def blend(self, name: str) -> Path:
-        return self.root / "blends" / name
+    def blend(self, name: str, digest: str) -> Path:
+        return self.root / "blends" / name / digest
 
     def features(self, encoder: str, snapshot: str) -> Path:
         return self.root / "features" / encoder / snapshot

@@ -1,0 +1,64 @@
+"""The blend: which captions a recipe may draw for each sample, and with which probability."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from t2i_assets.assets.capfilt import filtered_captions, synthetic_captions
+from t2i_assets.assets.crawl import near_duplicates, shards
+from t2i_assets.corpus.blending import blend
+from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, DUPLICATES, VERDICTS
+from t2i_assets.corpus.shards import read_samples
+from t2i_assets.corpus.tables import read_rows, write_table
+from t2i_assets.corpus.verdicts import alt_captions
+from t2i_assets.materialize import made_everywhere, materialize
+from t2i_assets.partitions import recipes
+from t2i_assets.resources import Overrides, Pipeline
+
+
+def every(asset: dg.AssetsDefinition) -> dg.AssetDep:
+    """Return the dependency on every partition of ``asset``."""
+    return dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping())
+
+
+@dg.asset(
+    group_name="blend",
+    partitions_def=recipes,
+    owners=["team:captions"],
+    kinds={"parquet"},
+    code_version="1",
+    deps=[every(shards), every(near_duplicates), every(synthetic_captions), every(filtered_captions)],
+)
+def caption_blend(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides
+) -> dg.MaterializeResult[Any]:
+    """Captions a recipe can draw for every sample of every snapshot; which one is drawn is decided at load time."""
+    name = context.partition_key
+    recipe = pipeline.settings.recipe(name, config.overrides)
+    inputs = {
+        asset: made_everywhere(pipeline, asset)
+        for asset in ("shards", "near_duplicates", "synthetic_captions", "filtered_captions")
+    }
+
+    def rows(asset: str, schema: Any) -> list[dict[str, Any]]:
+        return [row for artifact in inputs[asset].values() for row in read_rows(artifact.path, schema)]
+
+    def write(out: Path) -> dict[str, Any]:
+        alt = [row for artifact in inputs["shards"].values() for row in alt_captions(artifact.path)]
+        samples = [row for artifact in inputs["shards"].values() for row in read_samples(artifact.path).to_pylist()]
+        captions = alt + rows("synthetic_captions", CAPTIONS)
+        drawn, summary = blend(recipe, captions, rows("filtered_captions", VERDICTS), samples, rows("near_duplicates", DUPLICATES))
+        write_table(out / "00000.parquet", drawn, BLENDS)
+        (out / "recipe.json").write_text(json.dumps(recipe.model_dump(mode="json"), indent=1))
+        return summary
+
+    return materialize(
+        context,
+        pipeline,
+        path=lambda digest: pipeline.place.blend(name, digest),
+        config=recipe.model_dump(mode="json"),
+        inputs=inputs,
+        write=write,
+    )

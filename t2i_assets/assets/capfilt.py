@@ -1,0 +1,88 @@
+"""CapFilt: synthetic captions beside the alt texts, a score for each, and a verdict from scores and thresholds."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from t2i_assets.assets.captioner import caption_filter, captioner
+from t2i_assets.assets.crawl import shards
+from t2i_assets.metadata import caption_table, verdict_table
+from t2i_assets.corpus.schemas import CAPTIONS, SCORES, VERDICTS
+from t2i_assets.corpus.tables import read_rows, write_table
+from t2i_assets.corpus.verdicts import alt_captions, alt_labels, count_reasons, judge
+from t2i_assets.jobs import run_job
+from t2i_assets.materialize import made, materialize
+from t2i_assets.partitions import snapshots
+from t2i_assets.resources import Overrides, Pipeline
+
+Result = dg.MaterializeResult[Any]
+GROUP = {"group_name": "capfilt", "partitions_def": snapshots, "owners": ["team:captions"]}
+
+
+@dg.asset(**GROUP, deps=[captioner, shards], kinds={"pytorch", "parquet"}, code_version="1", pool="training")
+def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """A short and a descriptive caption for every sample, by nucleus sampling with a seed of its own."""
+    snapshot = context.partition_key
+    writer, images, vocabulary = made(pipeline, "captioner"), made(pipeline, "shards", snapshot), made(pipeline, "tokenizer")
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="training.recaption",
+        section="recaption",
+        path=lambda _: pipeline.place.captions(writer.digest, snapshot),
+        inputs={"captioner": writer, "shards": images},
+        files={"captioner": writer.path, "tokenizer": vocabulary.path, "shards": images.path},
+        extra={"captioner_digest": writer.digest},
+        show=lambda artifact: {"examples": caption_table(artifact.path, images.path)},
+    )
+
+
+@dg.asset(**GROUP, deps=[caption_filter, synthetic_captions, shards], kinds={"pytorch", "parquet"}, code_version="1", pool="training")
+def caption_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """ITM probability and ITC cosine of every alt text and every synthetic caption; thresholds come later."""
+    snapshot = context.partition_key
+    scorer, vocabulary = made(pipeline, "caption_filter"), made(pipeline, "tokenizer")
+    images, captions = made(pipeline, "shards", snapshot), made(pipeline, "synthetic_captions", snapshot)
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="training.score",
+        section="score",
+        path=lambda _: pipeline.place.scores(scorer.digest, snapshot),
+        inputs={"caption_filter": scorer, "shards": images, "synthetic_captions": captions},
+        files={
+            "caption_filter": scorer.path,
+            "tokenizer": vocabulary.path,
+            "shards": images.path,
+            "captions": [captions.path],
+        },
+        extra={"scorer_digest": scorer.digest},
+    )
+
+
+@dg.asset(**GROUP, deps=[caption_scores, synthetic_captions, shards], kinds={"parquet"}, code_version="1")
+def filtered_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Keep or reject with a reason, for every caption, from stored scores: a new threshold runs no model."""
+    snapshot = context.partition_key
+    images, captions = made(pipeline, "shards", snapshot), made(pipeline, "synthetic_captions", snapshot)
+    scores = made(pipeline, "caption_scores", snapshot)
+    rules = pipeline.settings.section("verdicts", config.overrides)
+
+    def write(out: Path) -> dict[str, Any]:
+        texts = alt_captions(images.path) + read_rows(captions.path, CAPTIONS)
+        rows = judge(texts, read_rows(scores.path, SCORES), alt_labels(images.path), rules)
+        write_table(out / "00000.parquet", rows, VERDICTS)
+        return {"reasons": count_reasons(rows)}
+
+    return materialize(
+        context,
+        pipeline,
+        path=lambda _: pipeline.place.verdicts(snapshot),
+        config=rules.model_dump(mode="json"),
+        inputs={"shards": images, "synthetic_captions": captions, "caption_scores": scores},
+        write=write,
+        show=lambda artifact: {"verdicts": verdict_table(artifact.manifest.summary["reasons"])},
+    )

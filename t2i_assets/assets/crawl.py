@@ -1,0 +1,96 @@
+"""From the web to shards: pages, image and text pairs, images, duplicates."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from t2i_assets.assets.source import serving
+from t2i_assets.metadata import funnel_table, thumbnails
+from t2i_assets.corpus.duplicates import find_duplicates
+from t2i_assets.crawl.pages import crawl_pages
+from t2i_assets.crawl.pairs import extract_pairs
+from t2i_assets.crawl.shards import fetch_images
+from t2i_assets.materialize import made, materialize
+from t2i_assets.partitions import snapshots
+from t2i_assets.progress import url_progress
+from t2i_assets.resources import Overrides, Pipeline
+
+Result = dg.MaterializeResult[Any]
+GROUP = {"group_name": "crawl", "partitions_def": snapshots, "owners": ["team:data"]}
+
+
+@dg.asset(**GROUP, kinds={"html", "parquet"}, code_version="1")
+def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """HTML of the site, fetched politely: robots.txt and consent are read first, every URL tried gets a ledger row."""
+    settings = pipeline.settings
+    crawl = settings.section("crawl", config.overrides)
+    snapshot, ledger = context.partition_key, pipeline.place.ledger(context.partition_key)
+
+    def write(out: Path) -> dict[str, Any]:
+        with serving(settings, crawl) as reachable:
+            return crawl_pages(reachable, snapshot, out, ledger / "pages.parquet", url_progress(context))
+
+    return materialize(
+        context,
+        pipeline,
+        path=lambda _: pipeline.place.pages(snapshot),
+        config={"crawl": crawl.model_dump(mode="json"), "site": settings.site_identity()},
+        inputs={},
+        write=write,
+        fetched=True,
+    )
+
+
+@dg.asset(**GROUP, deps=[pages], kinds={"html", "parquet"}, code_version="1")
+def image_text_pairs(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Image URLs with every text the page gives for them, and the field each came from. Needs no network."""
+    source = made(pipeline, "pages", context.partition_key)
+    crawl = pipeline.settings.section("crawl", config.overrides)
+    return materialize(
+        context,
+        pipeline,
+        path=lambda _: pipeline.place.pairs(context.partition_key),
+        config={"crawl": crawl.model_dump(mode="json")},
+        inputs={"pages": source},
+        write=lambda out: extract_pairs(source.path, out, context.partition_key, crawl),
+    )
+
+
+@dg.asset(**GROUP, deps=[image_text_pairs], kinds={"webdataset", "parquet"}, code_version="1")
+def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Images fetched, decoded, resized and written once, as WebDataset tars with sidecar tables."""
+    settings = pipeline.settings
+    crawl = settings.section("crawl", config.overrides)
+    snapshot, ledger = context.partition_key, pipeline.place.ledger(context.partition_key)
+    pairs = made(pipeline, "image_text_pairs", snapshot)
+
+    def write(out: Path) -> dict[str, Any]:
+        with serving(settings, crawl) as reachable:
+            return fetch_images(pairs.path, reachable, snapshot, out, ledger / "images.parquet", url_progress(context))
+
+    return materialize(
+        context,
+        pipeline,
+        path=lambda _: pipeline.place.shards(snapshot),
+        config={"crawl": crawl.model_dump(mode="json")},
+        inputs={"image_text_pairs": pairs},
+        write=write,
+        show=lambda made: {"funnel": funnel_table(made.manifest.summary), "images": thumbnails(made.path)},
+        fetched=True,
+    )
+
+
+@dg.asset(**GROUP, deps=[shards], kinds={"parquet"}, code_version="1")
+def near_duplicates(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Clusters of exact and perceptual duplicates with the member that is kept."""
+    source = made(pipeline, "shards", context.partition_key)
+    duplicates = pipeline.settings.section("duplicates", config.overrides)
+    return materialize(
+        context,
+        pipeline,
+        path=lambda _: pipeline.place.dedup(context.partition_key),
+        config=duplicates.model_dump(mode="json"),
+        inputs={"shards": source},
+        write=lambda out: find_duplicates(source.path, context.partition_key, out, duplicates),
+    )

@@ -1,0 +1,215 @@
+"""Pictures for the prompts, scored by judges that no training text or image has met, beside floor and ceiling."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from evaluation import leaderboard as statistics
+from t2i_assets.assets.models import latent_diffusion
+from t2i_assets.metadata import generated_table, score_table
+from t2i_assets.corpus.artifacts import Artifact
+from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, EVALS, LEADERBOARD
+from t2i_assets.corpus.tables import read_rows, read_table, write_table
+from t2i_assets.jobs import run_job
+from t2i_assets.materialize import made, made_everywhere, materialize
+from t2i_assets.partitions import recipes
+from t2i_assets.resources import Overrides, Pipeline
+from t2i_assets.synthweb.evaluation_set import write_evaluation_set
+from t2i_assets.synthweb.truth import write_truth
+
+Result = dg.MaterializeResult[Any]
+GROUP = {"group_name": "evals", "owners": ["team:evaluation"]}
+METRICS = {"clip_score": "evaluation_clip", "fid": "judge", "t2i_compbench": "judge"}
+MODULES = {"clip_score": "clip_score", "fid": "frechet", "t2i_compbench": "compbench"}
+
+
+@dg.asset(**GROUP, kinds={"parquet", "webdataset"}, code_version="1")
+def evaluation_set(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Prompts in two styles with what a right picture must show, a real image of each, and a disjoint pool for judges."""
+    chosen = pipeline.settings.section("evaluation_set", config.overrides)
+    return materialize(
+        context,
+        pipeline,
+        path=lambda digest: pipeline.place.evals("evaluation_set", digest),
+        config=chosen.model_dump(mode="json"),
+        inputs={},
+        write=lambda out: write_evaluation_set(chosen, out),
+    )
+
+
+@dg.asset(**GROUP, kinds={"parquet"}, code_version="1")
+def site_truth(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Result:
+    """What every picture of the embedded site truly shows. The report and the tests read it; no other asset does."""
+    site = pipeline.settings.site
+
+    def write(out: Path) -> dict[str, Any]:
+        return {"rows": 0 if site is None else write_truth(site, out / "truth.parquet").num_rows}
+
+    return materialize(
+        context,
+        pipeline,
+        path=lambda _: pipeline.place.root / "synthweb",
+        config={} if site is None else site.model_dump(mode="json"),
+        inputs={},
+        write=write,
+    )
+
+
+@dg.asset(**GROUP, deps=[evaluation_set], kinds={"pytorch"}, code_version="1", pool="training")
+def judge(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Detector of objects, colours and textures, trained on the disjoint pool and measured on held-out renders."""
+    prompts = made(pipeline, "evaluation_set")
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="evaluation.judge",
+        section="judge",
+        path=lambda digest: pipeline.place.model("judge", digest),
+        inputs={"evaluation_set": prompts},
+        files={"pool": prompts.path / "pool", "heldout": prompts.path / "heldout"},
+    )
+
+
+@dg.asset(**GROUP, deps=[evaluation_set, "tokenizer"], kinds={"pytorch", "open_clip"}, code_version="1", pool="training")
+def evaluation_clip(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """CLIP trained on the disjoint pool: a scorer that neither captioned, filtered nor trained the models it scores."""
+    prompts, vocabulary = made(pipeline, "evaluation_set"), made(pipeline, "tokenizer")
+
+    def prepare(out: Path) -> dict[str, Path]:
+        captions = read_rows(prompts.path / "pool" / "captions.parquet", CAPTIONS)
+        rows = [{**{name: row[name] for name in ("key", "caption_id", "source", "caption")}, "snapshot": "pool", "weight": 0.5} for row in captions]
+        write_table(out / "blend" / "00000.parquet", rows, BLENDS)
+        return {"blend": out / "blend"}
+
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="training.clip",
+        section="evaluation_clip",
+        path=lambda digest: pipeline.place.model("evaluation_clip", digest),
+        inputs={"evaluation_set": prompts, "tokenizer": vocabulary},
+        files={"tokenizer": vocabulary.path, "shards": [prompts.path / "pool"]},
+        prepare=prepare,
+    )
+
+
+@dg.asset(
+    **GROUP,
+    partitions_def=recipes,
+    deps=[latent_diffusion, evaluation_set],
+    kinds={"pytorch", "diffusers"},
+    code_version="1",
+    pool="training",
+)
+def generated_images(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """One image per prompt and seed; the noise of a prompt is the same for every model."""
+    model, prompts = made(pipeline, "latent_diffusion", context.partition_key), made(pipeline, "evaluation_set")
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="training.generate",
+        section="generate",
+        path=lambda digest: pipeline.place.evals("generated_images", digest),
+        inputs={"latent_diffusion": model, "evaluation_set": prompts},
+        files={"diffusion": model.path, "prompts": prompts.path / "prompts.parquet"},
+        extra={"model_digest": model.digest},
+        show=lambda artifact: {"examples": generated_table(artifact.path, prompts.path)},
+    )
+
+
+def _metric(name: str, description: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        name=name,
+        description=description,
+        **GROUP,
+        partitions_def=recipes,
+        deps=[generated_images, evaluation_set, METRICS[name]],
+        kinds={"pytorch", "parquet"},
+        code_version="1",
+    )
+    def metric(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+        recipe = context.partition_key
+        images, prompts = made(pipeline, "generated_images", recipe), made(pipeline, "evaluation_set")
+        scorer = made(pipeline, METRICS[name])
+        return run_job(
+            context,
+            pipeline,
+            config,
+            module=f"evaluation.{MODULES[name]}",
+            section=name,
+            path=lambda digest: pipeline.place.evals(name, digest),
+            inputs={"generated_images": images, "evaluation_set": prompts, METRICS[name]: scorer},
+            files={"images": images.path, "evaluation_set": prompts.path, "scorer": scorer.path},
+            extra={"recipe": recipe, "model": made(pipeline, "latent_diffusion", recipe).digest},
+        )
+
+    return metric
+
+
+clip_score = _metric("clip_score", "100·cos(image, prompt) by the independent CLIP: DALL·E 3's definition.")
+fid = _metric("fid", "Frechet distance between generated and real images in the judge's features; named fd_judge, not FID.")
+t2i_compbench = _metric("t2i_compbench", "T2I-CompBench's rules for colour, shape, texture, spatial, numeracy and complex prompts.")
+
+
+def _bounds(name: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        name=f"{name}_bounds",
+        description=f"Floor and ceiling of {name}: real images of the prompts, and the same against shuffled prompts.",
+        **GROUP,
+        deps=[evaluation_set, METRICS[name]],
+        kinds={"pytorch", "parquet"},
+        code_version="1",
+    )
+    def bounds(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+        prompts, scorer = made(pipeline, "evaluation_set"), made(pipeline, METRICS[name])
+        return run_job(
+            context,
+            pipeline,
+            config,
+            module=f"evaluation.{MODULES[name]}",
+            section=name,
+            path=lambda digest: pipeline.place.evals(f"{name}_bounds", digest),
+            inputs={"evaluation_set": prompts, METRICS[name]: scorer},
+            files={"evaluation_set": prompts.path, "scorer": scorer.path},
+            extra={"systems": ["ceiling", "floor"]},
+        )
+
+    return bounds
+
+
+bounds = [_bounds(name) for name in METRICS]
+
+
+@dg.asset(
+    **GROUP,
+    deps=[*(dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping()) for name in METRICS), *bounds],
+    kinds={"parquet"},
+    code_version="1",
+)
+def leaderboard(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Models by metrics by prompt style, with clustered bootstrap intervals, paired differences, floor and ceiling."""
+    chosen = pipeline.settings.section("leaderboard", config.overrides)
+    scores: dict[str, Artifact] = {}
+    for name in METRICS:
+        scores |= {f"{name}/{recipe}": artifact for recipe, artifact in made_everywhere(pipeline, name).items()}
+        scores[f"{name}_bounds"] = made(pipeline, f"{name}_bounds")
+
+    def write(out: Path) -> dict[str, Any]:
+        tables = [read_table(artifact.path / "scores.parquet", EVALS) for artifact in scores.values()]
+        board = statistics.leaderboard(tables, chosen)
+        write_table(out / "leaderboard.parquet", board, LEADERBOARD)
+        return {"rows": len(board)}
+
+    return materialize(
+        context,
+        pipeline,
+        path=lambda digest: pipeline.place.evals("leaderboard", digest),
+        config=chosen.model_dump(mode="json"),
+        inputs=scores,
+        write=write,
+        show=lambda artifact: {"scores": score_table(artifact.path)},
+    )

@@ -1,0 +1,151 @@
+"""What is trained on a blend, and the features between: CLIP, the priors, the autoencoder, latent diffusion."""
+
+from typing import Any
+
+import dagster as dg
+
+from t2i_assets.assets.blend import caption_blend, every
+from t2i_assets.assets.captioner import tokenizer
+from t2i_assets.assets.crawl import shards
+from t2i_assets.corpus.artifacts import Artifact
+from t2i_assets.jobs import run_job
+from t2i_assets.materialize import made, made_everywhere
+from t2i_assets.partitions import recipes, snapshots, text_encoder_recipe
+from t2i_assets.resources import Overrides, Pipeline
+
+Result = dg.MaterializeResult[Any]
+GROUP = {"group_name": "models", "owners": ["team:models"]}
+TRAINED = {**GROUP, "partitions_def": recipes, "pool": "training"}
+
+
+@dg.asset(**TRAINED, deps=[caption_blend, tokenizer, every(shards)], kinds={"pytorch", "open_clip"}, code_version="1")
+def clip_model(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """CLIP trained from scratch on a blend; its text encoder conditions the diffusion model, its space holds the priors."""
+    blend, vocabulary = made(pipeline, "caption_blend", context.partition_key), made(pipeline, "tokenizer")
+    images = made_everywhere(pipeline, "shards")
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="training.clip",
+        section="clip",
+        path=lambda digest: pipeline.place.model("clip", digest),
+        inputs={"caption_blend": blend, "tokenizer": vocabulary, "shards": images},
+        files={"blend": blend.path, "tokenizer": vocabulary.path, "shards": paths(images)},
+    )
+
+
+@dg.asset(**TRAINED, deps=[clip_model, caption_blend, every(shards)], kinds={"pytorch", "parquet"}, code_version="1")
+def clip_embeddings(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """CLIP embeddings of every image and of every caption that the blend can draw."""
+    recipe = context.partition_key
+    clip, blend = made(pipeline, "clip_model", recipe), made(pipeline, "caption_blend", recipe)
+    images = made_everywhere(pipeline, "shards")
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="training.embed",
+        section="embed",
+        path=lambda digest: pipeline.place.features(clip.digest, digest),
+        inputs={"clip_model": clip, "caption_blend": blend, "shards": images},
+        files={"clip": clip.path, "blend": blend.path, "shards": paths(images)},
+    )
+
+
+@dg.asset(**TRAINED, deps=[clip_embeddings, clip_model, caption_blend], kinds={"pytorch"}, code_version="1")
+def diffusion_prior(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """DALL·E 2's diffusion prior: a causal transformer that predicts the CLIP image embedding of a caption."""
+    return _prior(context, pipeline, config, "diffusion_prior")
+
+
+@dg.asset(**TRAINED, deps=[clip_embeddings, clip_model, caption_blend], kinds={"pytorch"}, code_version="1")
+def autoregressive_prior(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """DALL·E 2's autoregressive prior: PCA coordinates of the CLIP image embedding, quantised and predicted in order."""
+    return _prior(context, pipeline, config, "autoregressive_prior")
+
+
+def _prior(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides, kind: str) -> Result:
+    recipe = context.partition_key
+    inputs = {asset: made(pipeline, asset, recipe) for asset in ("clip_model", "clip_embeddings", "caption_blend")}
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module=f"training.{kind}",
+        section=kind,
+        path=lambda digest: pipeline.place.model(kind, digest),
+        inputs=inputs,
+        files={
+            "clip": inputs["clip_model"].path,
+            "features": [inputs["clip_embeddings"].path],
+            "blend": inputs["caption_blend"].path,
+        },
+    )
+
+
+@dg.asset(**GROUP, deps=[shards], kinds={"pytorch", "diffusers"}, code_version="1", pool="training")
+def autoencoder(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Variational autoencoder: images to latents and back. What it loses, no diffusion model can draw."""
+    images = made_everywhere(pipeline, "shards")
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="training.autoencoder",
+        section="autoencoder",
+        path=lambda digest: pipeline.place.model("autoencoder", digest),
+        inputs={"shards": images},
+        files={"shards": paths(images)},
+    )
+
+
+@dg.asset(**GROUP, deps=[autoencoder, shards], partitions_def=snapshots, kinds={"pytorch", "parquet"}, code_version="1", pool="training")
+def latents(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Latents of every image, computed once, so that diffusion training decodes no image and runs no encoder."""
+    snapshot = context.partition_key
+    encoder, images = made(pipeline, "autoencoder"), made(pipeline, "shards", snapshot)
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="training.latents",
+        section="latents",
+        path=lambda _: pipeline.place.features(encoder.digest, snapshot),
+        inputs={"autoencoder": encoder, "shards": images},
+        files={"autoencoder": encoder.path, "shards": images.path},
+    )
+
+
+@dg.asset(
+    **TRAINED,
+    deps=[
+        caption_blend,
+        autoencoder,
+        every(latents),
+        dg.AssetDep(clip_model, partition_mapping=dg.SpecificPartitionsPartitionMapping([text_encoder_recipe])),
+    ],
+    kinds={"pytorch", "diffusers"},
+    code_version="1",
+)
+def latent_diffusion(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Text-conditional latent diffusion U-Net. Recipes differ in captions alone: seed, steps, size, autoencoder and
+    text encoder are the same, so that a difference on the leaderboard is the captions' doing."""
+    blend = made(pipeline, "caption_blend", context.partition_key)
+    clip, encoder = made(pipeline, "clip_model", text_encoder_recipe), made(pipeline, "autoencoder")
+    encoded = made_everywhere(pipeline, "latents")
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="training.diffusion",
+        section="diffusion",
+        path=lambda digest: pipeline.place.model("latent_diffusion", digest),
+        inputs={"caption_blend": blend, "clip_model": clip, "autoencoder": encoder, "latents": encoded},
+        files={"blend": blend.path, "clip": clip.path, "autoencoder": encoder.path, "latents": paths(encoded)},
+    )
+
+
+def paths(artifacts: dict[str, Artifact]) -> list[Any]:
+    """Return the directories of the partitions of an asset, in order of name."""
+    return [artifact.path for artifact in artifacts.values()]

@@ -1,0 +1,1 @@
+"""Asset checks: what must hold of an asset once it is made."""

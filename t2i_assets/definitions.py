@@ -1,0 +1,39 @@
+"""Everything by name: assets, checks, jobs, the schedule, the sensor and the resource."""
+
+import dagster as dg
+
+from t2i_assets import automation
+from t2i_assets.assets import blend, capfilt, captioner, catalog, crawl, evals, models
+from t2i_assets.checks import blend as blend_checks
+from t2i_assets.checks import crawl as crawl_checks
+from t2i_assets.checks import evals as evals_checks
+from t2i_assets.config import environment
+from t2i_assets.resources import Pipeline
+
+assets = [
+    *(crawl.pages, crawl.image_text_pairs, crawl.shards, crawl.near_duplicates),
+    *(captioner.human_captions, captioner.tokenizer, captioner.captioner, captioner.caption_filter),
+    *(capfilt.synthetic_captions, capfilt.caption_scores, capfilt.filtered_captions),
+    blend.caption_blend,
+    *(models.clip_model, models.clip_embeddings, models.diffusion_prior, models.autoregressive_prior),
+    *(models.autoencoder, models.latents, models.latent_diffusion),
+    *(evals.site_truth, evals.evaluation_set, evals.judge, evals.evaluation_clip, evals.generated_images),
+    *(evals.clip_score, evals.fid, evals.t2i_compbench, *evals.bounds, evals.leaderboard),
+    *(catalog.dataset_stats, catalog.report),
+]
+checks = [
+    crawl_checks.ledger_is_complete,
+    crawl_checks.shards_are_whole,
+    blend_checks.realised_ratio,
+    evals_checks.scores_between_floor_and_ceiling,
+]
+
+defs = dg.Definitions(
+    assets=[asset.with_attributes(automation_condition=automation.on_changed_data) for asset in assets],
+    asset_checks=checks,
+    jobs=automation.jobs,
+    schedules=[automation.daily_snapshot],
+    sensors=[automation.rebuild],
+    resources={"pipeline": Pipeline(preset=environment().preset, home=str(environment().home))},
+    executor=dg.multiprocess_executor.configured({"max_concurrent": 2, "start_method": {"forkserver": {}}}),
+)

@@ -1,0 +1,53 @@
+"""Assets whose work is a ``training`` or ``evaluation`` job: a process of its own, its figures and pictures shown."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from t2i_assets.metadata import pictures
+from t2i_assets.corpus.artifacts import Artifact
+from t2i_assets.launcher import launch
+from t2i_assets.materialize import Metadata, materialize
+from t2i_assets.resources import Overrides, Pipeline
+
+UNTOLD = frozenset({"threads"})
+"""Fields of a job's section that change how fast it runs, not what comes out: they are no part of the digest."""
+
+
+def run_job(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    overrides: Overrides,
+    *,
+    module: str,
+    section: str,
+    path: Callable[[str], Path],
+    inputs: Mapping[str, Artifact | Mapping[str, Artifact]],
+    files: Mapping[str, Path | list[Path]],
+    extra: Mapping[str, Any] | None = None,
+    prepare: Callable[[Path], Mapping[str, Path]] | None = None,
+    show: Callable[[Artifact], Metadata] | None = None,
+) -> dg.MaterializeResult[Any]:
+    """Materialize what ``python -m module`` writes.
+
+    ``inputs`` are the artifacts that go into the digest, ``files`` what the job is given of them. ``extra`` adds
+    fields to the section; ``prepare`` writes further input files into the output directory first.
+    """
+    config = {**pipeline.settings.section(section, overrides.overrides).model_dump(mode="json"), **(extra or {})}
+
+    def write(out: Path) -> Metadata:
+        prepared = prepare(out) if prepare else {}
+        run = launch(context, module, config, {**files, **prepared}, out)
+        return {"steps": run.get("steps", 0), **run.get("final", {})}
+
+    return materialize(
+        context,
+        pipeline,
+        path=path,
+        config={name: value for name, value in config.items() if name not in UNTOLD},
+        inputs=inputs,
+        write=write,
+        show=lambda artifact: {**pictures(artifact.path), **(show(artifact) if show else {})},
+    )

@@ -1,0 +1,115 @@
+"""Runs a ``training`` or ``evaluation`` job as a process of its own, with Dagster Pipes between.
+
+The job gets one JSON file and an output directory; it streams its progress into the run's log, and the
+curve of its loss so far into the asset's observations. When the run is cancelled, the job's whole process
+group gets SIGINT, time to write a checkpoint, and then SIGKILL: nothing stays behind.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster import PipesTempFileContextInjector, PipesTempFileMessageReader, open_pipes_session
+
+from t2i_assets.metadata import curve
+from t2i_assets.progress import progress_log, unit_name
+
+GRACE_SECONDS = 20
+TAIL_LINES = 30
+SECONDS_BETWEEN_CURVES = 20.0
+
+_FIGURE = re.compile(r"(\S+?)=(\S+)")
+
+
+def launch(
+    context: dg.AssetExecutionContext,
+    module: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Path | list[Path]],
+    output: Path,
+) -> dict[str, Any]:
+    """Run ``python -m module`` until it ends; return its ``run.json``.
+
+    Raises dg.Failure with the last line of the job's output, and its tail as metadata, where it fails.
+    """
+    name = unit_name(context)
+    job = output / "job.json"
+    job.write_text(json.dumps({"name": name, "config": config, "inputs": _plain(inputs), "output": str(output)}))
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    with open_pipes_session(context, PipesTempFileContextInjector(), PipesTempFileMessageReader()) as session:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, "--job", str(job)],
+            env={**os.environ, **session.get_bootstrap_env_vars(), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            _follow(process, context, tail)
+        except BaseException:
+            _stop(process)
+            raise
+    if process.returncode != 0:
+        last = tail[-1] if tail else "no output"
+        raise dg.Failure(
+            description=f"{module} ended with code {process.returncode}: {last}",
+            metadata={"output": dg.MetadataValue.md("```\n" + "\n".join(tail) + "\n```")},
+        )
+    job.unlink()
+    run = output / "run.json"
+    return json.loads(run.read_text()) if run.exists() else {}
+
+
+def _plain(inputs: Mapping[str, Path | list[Path]]) -> dict[str, str | list[str]]:
+    return {name: [str(path) for path in value] if isinstance(value, list) else str(value) for name, value in inputs.items()}
+
+
+def _follow(process: subprocess.Popen[str], context: dg.AssetExecutionContext, tail: deque[str]) -> None:
+    """Read the job's output to its end: progress goes on, the rest is kept for the error message."""
+    assert process.stdout is not None
+    losses: list[tuple[int, float]] = []
+    observed = time.monotonic()
+    for line in process.stdout:
+        line = line.rstrip()
+        if not line.startswith("progress "):
+            tail.extend([line] if line else [])
+            continue
+        progress_log.info(line.removeprefix("progress "), extra={"unit": unit_name(context)})
+        figures = dict(_FIGURE.findall(line))
+        losses += [(int(figures["step"]), float(figures[name])) for name in figures if name.split("/")[-1] == "loss"]
+        if losses and time.monotonic() - observed > SECONDS_BETWEEN_CURVES:
+            observed = time.monotonic()
+            _observe(context, figures, losses)
+    process.wait()
+
+
+def _observe(context: dg.AssetExecutionContext, figures: Mapping[str, str], losses: list[tuple[int, float]]) -> None:
+    context.log_event(
+        dg.AssetObservation(
+            asset_key=context.asset_key,
+            partition=context.partition_key if context.has_partition_key else None,
+            metadata={**figures, "loss so far": curve(losses)},
+        )
+    )
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    for sent in (signal.SIGINT, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        try:
+            os.killpg(process.pid, sent)
+            process.wait(GRACE_SECONDS)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue

@@ -1,0 +1,139 @@
+"""What a person sees of an artifact in the web UI: thumbnails, tables and curves as metadata."""
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from PIL import Image, ImageDraw
+
+from t2i_assets.corpus.schemas import CAPTIONS, EVALS, GENERATED, LEADERBOARD, PROMPTS, SAMPLES
+from t2i_assets.corpus.shards import iter_images
+from t2i_assets.corpus.tables import read_rows
+
+COLUMNS, ROWS, SIDE = 12, 4, 64
+
+
+def png(image: Image.Image, name: str) -> dg.MarkdownMetadataValue:
+    """Return a picture as metadata that the UI draws in place."""
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return _embedded(data.getvalue(), name)
+
+
+def pictures(directory: Path) -> dict[str, dg.MarkdownMetadataValue]:
+    """Return the pictures that a job named in its ``run.json``."""
+    run = directory / "run.json"
+    named = json.loads(run.read_text()).get("images", {}) if run.exists() else {}
+    return {name: _embedded((directory / file).read_bytes(), name) for name, file in named.items()}
+
+
+def thumbnails(shards: Path) -> dg.MarkdownMetadataValue:
+    """Return the first images of a shard directory as one contact sheet."""
+    sheet = Image.new("RGB", (COLUMNS * SIDE, ROWS * SIDE), "white")
+    for place, (_, data) in enumerate(islice(iter_images(shards), COLUMNS * ROWS)):
+        image = Image.open(io.BytesIO(data)).convert("RGB")
+        image.thumbnail((SIDE - 2, SIDE - 2))
+        sheet.paste(image, (place % COLUMNS * SIDE, place // COLUMNS * SIDE))
+    return png(sheet, "images")
+
+
+def curve(points: list[tuple[int, float]], width: int = 480, height: int = 160) -> dg.MarkdownMetadataValue:
+    """Return (step, value) points as a line from left to right, the extremes written beside it."""
+    steps, values = [step for step, _ in points], [value for _, value in points]
+    left, right, low, high = min(steps), max(steps), min(values), max(values)
+    image = Image.new("RGB", (width, height), "white")
+    ink = ImageDraw.Draw(image)
+    places = [
+        (
+            60 + (width - 70) * (step - left) / max(1, right - left),
+            height - 15 - (height - 30) * (value - low) / max(1e-12, high - low),
+        )
+        for step, value in points
+    ]
+    ink.text((4, 8), f"{high:.4g}", fill="dimgray")
+    ink.text((4, height - 22), f"{low:.4g}", fill="dimgray")
+    ink.line(places if len(places) > 1 else places * 2, fill="steelblue", width=2)
+    return png(image, f"loss, steps {left} to {right}")
+
+
+def rows_table(rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Return rows of one form as a table; cells that are no number become text."""
+    rows = list(rows)
+    names = list(rows[0]) if rows else []
+    records = [dg.TableRecord({name: _cell(row[name]) for name in names}) for row in rows]
+    columns = [dg.TableColumn(name, _kind(records, name)) for name in names]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns))
+
+
+def funnel_table(summary: Mapping[str, Any]) -> dg.TableMetadataValue:
+    """Return the counts of a summary, nested ones as reasons of their stage."""
+    rows = []
+    for stage, value in summary.items():
+        if isinstance(value, Mapping):
+            rows += [{"stage": stage, "reason": reason, "count": count} for reason, count in value.items()]
+        elif isinstance(value, int) and not isinstance(value, bool):
+            rows.append({"stage": stage, "reason": "", "count": value})
+    return rows_table(rows)
+
+
+def caption_table(captions: Path, shards: Path, limit: int = 12) -> dg.TableMetadataValue:
+    """Return alt text and synthetic captions of a few samples, side by side."""
+    alt = {row["key"]: row["alt_text"] for row in read_rows(shards, SAMPLES, ["key", "alt_text"])}
+    written: dict[str, dict[str, str]] = {}
+    for row in read_rows(captions, CAPTIONS, ["key", "source", "caption"]):
+        written.setdefault(row["key"], {})[row["source"]] = row["caption"]
+    sources = sorted({source for texts in written.values() for source in texts})
+    return rows_table(
+        {"key": key, "alt": alt.get(key, ""), **{source: texts.get(source, "") for source in sources}}
+        for key, texts in islice(sorted(written.items()), limit)
+    )
+
+
+def verdict_table(reasons: Mapping[str, Mapping[str, int]]) -> dg.TableMetadataValue:
+    """Return how many captions of each source had each verdict."""
+    return rows_table(
+        {"source": source, "verdict": reason, "captions": count}
+        for source, counts in reasons.items()
+        for reason, count in counts.items()
+    )
+
+
+def generated_table(images: Path, prompts: Path, limit: int = 12) -> dg.TableMetadataValue:
+    """Return a few prompts with the key of the image drawn for them."""
+    texts = {row["prompt_id"]: row for row in read_rows(prompts / "prompts.parquet", PROMPTS)}
+    rows = read_rows(images / "00000.parquet", GENERATED, ["key", "prompt_id"])
+    return rows_table(
+        {"style": texts[row["prompt_id"]]["style"], "prompt": texts[row["prompt_id"]]["prompt"], "image": row["key"]}
+        for row in rows[:limit]
+    )
+
+
+def score_table(directory: Path) -> dg.TableMetadataValue:
+    """Return the leaderboard without its digests."""
+    rows = read_rows(directory / "leaderboard.parquet", LEADERBOARD)
+    return rows_table({name: row[name] for name in row if name != "model"} for row in rows)
+
+
+def reason_table(scores: Path, limit: int = 20) -> dg.TableMetadataValue:
+    """Return the worst scored images with the judge's reason."""
+    rows = sorted(read_rows(scores, EVALS, ["category", "prompt_id", "value", "reason"]), key=lambda row: row["value"])
+    return rows_table(rows[:limit])
+
+
+def _embedded(data: bytes, name: str) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(data).decode()})")
+
+
+def _cell(value: Any) -> str | int | float | bool:
+    if isinstance(value, float):
+        return round(value, 4)
+    return value if isinstance(value, str | int | bool) else "" if value is None else str(value)
+
+
+def _kind(records: list[dg.TableRecord], name: str) -> str:
+    return "float" if any(isinstance(record.data[name], float) for record in records) else "string"
