@@ -5,7 +5,7 @@ descriptive synthetic captions and 5 % original ones, blended when a sample is d
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +28,9 @@ class BlendRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, description="Name of the blend; the partition key of everything trained on it.")
-    weights: dict[Source, float] = Field(description="Share of each caption source over the corpus; the shares sum to 1.")
+    weights: dict[Source, float] = Field(
+        description="Share of each caption source over the corpus; the shares sum to 1."
+    )
     filtered: bool = Field(default=True, description="Draw only captions whose verdict is kept.")
     drop_duplicates: bool = Field(default=True, description="Leave out all but the kept sample of a duplicate cluster.")
 
@@ -138,12 +140,12 @@ def _drawable(
     return dict(available), {source: dict(counts.most_common()) for source, counts in rejections.items()}
 
 
-def _pattern(have: Mapping[str, Any], sources: list[str]) -> tuple[bool, ...]:
+def _pattern(have: Mapping[str, Any], sources: Sequence[str]) -> tuple[bool, ...]:
     return tuple(source in have for source in sources)
 
 
 def _fit(
-    recipe: BlendRecipe, sources: list[str], available: Mapping[str, Mapping[str, Any]]
+    recipe: BlendRecipe, sources: Sequence[str], available: Mapping[str, Mapping[str, Any]]
 ) -> dict[tuple[bool, ...], np.ndarray]:
     """Return, for each pattern of available sources, the probability of each source."""
     groups = Counter(_pattern(have, sources) for have in available.values())

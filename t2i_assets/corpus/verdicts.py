@@ -29,8 +29,12 @@ class VerdictRules(BaseModel):
     )
     min_words: int = Field(default=2, ge=0, description="Fewer words than this: too_short.")
     max_words: int = Field(default=64, gt=0, description="More words than this: too_long.")
-    itm_threshold: float = Field(default=0.5, ge=0, le=1, description="ITM probability below this: itm_below_threshold.")
-    itc_threshold: float | None = Field(default=None, ge=-1, le=1, description="ITC cosine below this: itc_below_threshold.")
+    itm_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="ITM probability below this: itm_below_threshold."
+    )
+    itc_threshold: float | None = Field(
+        default=None, ge=-1, le=1, description="ITC cosine below this: itc_below_threshold."
+    )
 
 
 class MissingScoreError(ValueError):
@@ -82,7 +86,9 @@ def alt_labels(shards: Path) -> dict[str, list[str]]:
     """Return the hygiene labels of every sample's alt text by caption_id, as the crawl found them."""
     labels = {}
     for row in _sidecar_rows(shards, ["key", "alt_text", "texts"]):
-        found = {label for text in row["texts"] or () if text["text"] == row["alt_text"] for label in text["labels"] or ()}
+        found = {
+            label for text in row["texts"] or () if text["text"] == row["alt_text"] for label in text["labels"] or ()
+        }
         labels[caption_id(row["key"], "alt", row["alt_text"])] = sorted(found)
     return labels
 

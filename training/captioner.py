@@ -1,0 +1,109 @@
+"""Job: a captioner in two styles. CoCa is pretrained on the crawl's (image, alt text) pairs, then finetuned twice on
+human captions: short ones (the main subject) and descriptive ones (everything).
+
+Source: Betker et al., "Improving Image Generation with Better Captions" (DALL·E 3), section 2.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.augment import augment
+from training.config import CaptionerConfig
+from training.data import to_signed
+from training.job import Job, JobInputs, run
+from training.loop import Batch, Figures, Task, train
+from training.models.coca import Captioner, build_coca, coca_config, coca_loss, save_captioner
+from training.pairs import PairData, Style, crawl_pairs, human_pairs
+from training.report import Reporter
+from training.tokenizer import MERGES, load
+
+
+class CaptionerInputs(JobInputs):
+    tokenizer: Path
+    shards: list[Path]
+    human: Path
+
+
+STYLES: tuple[Style, ...] = ("short", "descriptive")
+
+
+def main(job: Job[CaptionerConfig, CaptionerInputs], reporter: Reporter) -> None:
+    """Pretrain once, finetune per style, and write ``short/`` and ``descriptive/`` in open_clip's layout."""
+    config, inputs = job.config, job.inputs
+    tokenizer = load(inputs.tokenizer, config.context_length)
+    architecture = coca_config(
+        vocab_size=tokenizer.vocab_size,
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        width=config.width,
+        image_layers=config.image_layers,
+        text_layers=config.text_layers,
+        decoder_layers=config.decoder_layers,
+        heads=config.heads,
+        context_length=config.context_length,
+        stem_blocks=config.stem_blocks,
+    )
+    captioner = Captioner(build_coca(architecture), tokenizer, architecture)
+
+    def learn(data: PairData, held_out: PairData | None, contrastive_weight: float, phase: str) -> CaptionerTask:
+        task = CaptionerTask(captioner.model, held_out, contrastive_weight)
+        train(task, data, getattr(config, phase), job.output, reporter, config.seed, config.precision, phase)
+        return task
+
+    learn(
+        PairData(crawl_pairs(inputs.shards, config.image_size), tokenizer), None, config.contrastive_weight, "pretrain"
+    )
+    pretrained = copy.deepcopy(captioner.model.state_dict())
+    final: dict[str, Any] = {}
+    for style in STYLES:
+        if not (style == "descriptive" and config.descriptive_from == "short"):
+            captioner.model.load_state_dict(pretrained)
+        pairs, held_out = human_pairs(inputs.human, config.image_size, style).split(config.held_out)
+        task = learn(PairData(pairs, tokenizer), PairData(held_out, tokenizer), 0.0, style)
+        final |= {f"{style}/{name}": float(value) for name, value in task.evaluate().items()}
+        save_captioner(captioner, inputs.tokenizer / MERGES, job.output / style)
+    reporter.finish(parameters=sum(p.numel() for p in captioner.model.parameters()), **final)
+
+
+class CaptionerTask(Task):
+    """CoCa's loss on augmented images; held-out pairs are scored as they are."""
+
+    def __init__(self, model: torch.nn.Module, held_out: PairData | None, contrastive_weight: float) -> None:
+        super().__init__()
+        self.model = model
+        self.held_out = held_out
+        self.contrastive_weight = contrastive_weight
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
+        images = augment(batch["images"], generator)
+        return coca_loss(self.model, images, batch["tokens"], self.contrastive_weight)
+
+    @torch.no_grad()
+    def evaluate(self) -> Figures:
+        """Return loss and accuracy of the next token on held-out pairs, given all tokens before it."""
+        if self.held_out is None or len(self.held_out) == 0:
+            return {}
+        batch = self.held_out.batch(*_first(len(self.held_out)))
+        tokens = batch["tokens"]
+        logits = self.model(to_signed(batch["images"]), tokens)["logits"].float()
+        ends = tokens.argmax(dim=1, keepdim=True)
+        labels = tokens[:, 1:]
+        real = torch.arange(1, tokens.shape[1]) <= ends
+        loss = F.cross_entropy(logits[real], labels[real])
+        return {"val/loss": loss, "val/token_accuracy": (logits.argmax(dim=2) == labels)[real].float().mean()}
+
+
+def _first(count: int) -> tuple[Any, Any]:
+    import numpy as np
+
+    indices = np.arange(min(count, 256))
+    return indices, np.zeros_like(indices)
+
+
+if __name__ == "__main__":
+    run(main, CaptionerConfig, CaptionerInputs)
