@@ -82,7 +82,7 @@ class CrawlConfig(_Section):
     max_depth: int = Field(default=10, ge=0, description="Links followed from a start URL.")
     max_pages: int = Field(default=10_000, ge=1, description="Pages tried.")
     product: str = Field(
-        default="t2i-assets", pattern=r"^[A-Za-z_-]+$", description="Name that robots.txt groups match."
+        default="t2i-assets", pattern=r"^[A-Za-z0-9_-]+$", description="Name that robots.txt groups match."
     )
     contact_url: str = Field(default="", description="Where a site owner learns who crawls; needed on the open web.")
     fetch: FetchConfig = Field(default_factory=FetchConfig, description="How requests are made.")

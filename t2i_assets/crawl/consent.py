@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from t2i_assets.crawl.ledger import Status
+
 FORBIDS_USE = ("none", "noindex", "noimageindex", "noai", "noimageai")
 """Directives that forbid taking images and texts; ``none`` is ``noindex, nofollow``."""
 
@@ -18,11 +20,16 @@ _TAKES_A_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether something may be used. ``rule`` is "allowed" or what forbade it, ``evidence`` the literal text."""
+    """Whether something may be used.
+
+    ``rule`` is "allowed" or what forbade it, ``evidence`` the literal text, ``status`` what the ledger says of a URL
+    that is not fetched for it.
+    """
 
     allowed: bool
     rule: str
     evidence: str | None = None
+    status: Status = Status.OK
 
 
 NOT_ASKED = Verdict(False, "not_asked")
@@ -53,7 +60,7 @@ def _verdict(values: Iterable[tuple[str, list[str]]], place: str, now: datetime 
         for directive in directives:
             name, _, value = directive.partition(":")
             if name in FORBIDS_USE or (name == "unavailable_after" and _is_past(value, now or datetime.now(UTC))):
-                return Verdict(False, name, f"{place}: {literal.strip()}")
+                return Verdict(False, name, f"{place}: {literal.strip()}", Status.CONSENT_DENIED)
     return Verdict(True, "allowed")
 
 

@@ -164,7 +164,7 @@ class Fetcher:
             seen.add(result.final_url)
             result.verdict = await permit(result.final_url) if permit else Verdict(True, "allowed")
             if not result.verdict.allowed:
-                result.status, result.detail = Status.ROBOTS_DISALLOWED, result.verdict.evidence
+                result.status, result.detail = result.verdict.status, result.verdict.evidence
                 return
             await self._hop(result, accept, max_bytes)
             if result.http_status not in _REDIRECTS:

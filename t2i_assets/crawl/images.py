@@ -62,11 +62,10 @@ def process_image(body: bytes, config: ImageConfig) -> StoredImage:
     if len(body) < config.min_bytes:
         raise ImageError(Status.TOO_SMALL, f"{len(body)} bytes, fewer than {config.min_bytes}")
     image = _open(body, config)
-    orientation = image.getexif().get(_ORIENTATION, 1)
+    _check_size(*image.size, config)
+    pixels, orientation = _decode(body, image, config)
     width, height = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
-    _check_size(width, height, config)
-    animated = bool(getattr(image, "is_animated", False))
-    pixels = upright(_decode(body, image, config), orientation)
+    pixels = upright(pixels, orientation)
     phash = perceptual_hash(pixels)
     stored = resize(pixels, config)
     data = simplejpeg.encode_jpeg(stored, config.jpeg_quality, "RGB", config.jpeg_subsampling)
@@ -80,7 +79,7 @@ def process_image(body: bytes, config: ImageConfig) -> StoredImage:
         original_format=image.format or "",
         original_sha256=hashlib.sha256(body).hexdigest(),
         phash=phash,
-        animated=animated,
+        animated=bool(getattr(image, "is_animated", False)),
     )
 
 
@@ -105,20 +104,20 @@ def _check_size(width: int, height: int, config: ImageConfig) -> None:
         raise ImageError(Status.BAD_ASPECT, f"{width} x {height} is beyond {config.max_aspect:g} : 1")
 
 
-def _decode(body: bytes, image: Image.Image, config: ImageConfig) -> Pixels:
-    """Decode to sRGB. Raises ImageError on damaged or truncated data."""
+def _decode(body: bytes, image: Image.Image, config: ImageConfig) -> tuple[Pixels, int]:
+    """Decode to sRGB; return the pixels and the EXIF orientation. Raises ImageError on damaged or truncated data."""
     try:
         if image.format == "JPEG" and image.mode in ("RGB", "L") and _is_srgb(image):
             # Scaled in the DCT domain to at least the stored size, which saves most of the work on large photos.
             least = 0 if config.resize == "no" else config.size
             try:
-                return simplejpeg.decode_jpeg(body, "RGB", min_height=least, min_width=least)
+                pixels = simplejpeg.decode_jpeg(body, "RGB", min_height=least, min_width=least)
+                return pixels, image.getexif().get(_ORIENTATION, 1)
             except ValueError as error:
                 if "Premature end" in str(error):
                     raise  # anything else may be a mere warning, which Pillow tells from damage
-        image.seek(0)
-        image.load()
-        return np.asarray(_to_srgb(image))
+        image.load()  # the first frame
+        return np.asarray(_to_srgb(image)), image.getexif().get(_ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError, struct.error, EOFError, MemoryError) as error:
         raise ImageError(Status.DECODE_FAILED, f"damaged {image.format}: {error}") from error
 

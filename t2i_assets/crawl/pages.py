@@ -13,7 +13,7 @@ from typing import Any
 from t2i_assets.corpus.schemas import PAGES
 from t2i_assets.corpus.tables import write_table
 from t2i_assets.crawl.config import CrawlConfig, Progress, silent
-from t2i_assets.crawl.consent import NOT_ASKED, Verdict, header_verdict, may_follow, meta_verdict
+from t2i_assets.crawl.consent import Verdict, header_verdict, may_follow, meta_verdict
 from t2i_assets.crawl.fetch import ACCEPT_HTML, Fetched, Fetcher
 from t2i_assets.crawl.guard import normalise_url
 from t2i_assets.crawl.html import parse_page
@@ -112,12 +112,10 @@ async def _fetch_page(link: _Link, config: CrawlConfig, fetcher: Fetcher, robots
 
     async def permit(url: str) -> Verdict:
         if not on_site(url, config):
-            return Verdict(False, "off_site", f"redirects to {url}")
+            return Verdict(False, "not_asked", f"redirects off the site to {url}", Status.OFF_SITE)
         return await robots.verdict(url)
 
     fetched = await fetcher.fetch(link.url, ACCEPT_HTML, config.fetch.max_page_bytes, permit)
-    if fetched.verdict.rule == "off_site":
-        fetched.status, fetched.verdict = Status.OFF_SITE, NOT_ASKED
     if fetched.status != Status.OK:
         return fetched, []
     if fetched.media_type not in _HTML_TYPES:

@@ -13,6 +13,7 @@ from t2i_assets.crawl.consent import Verdict, header_verdict, meta_verdict
 from t2i_assets.crawl.html import ImageCandidate, parse_page
 from t2i_assets.crawl.texts import clean, label
 
+_NO_TEXTS: list[tuple[str | None, str | None]] = [(None, None)]
 _VECTOR = re.compile(r"\.svgz?(?:$|[?#])", re.IGNORECASE)
 
 
@@ -38,11 +39,12 @@ def _page_rows(page: dict[str, Any], config: CrawlConfig, snapshot: str) -> Iter
     parsed = parse_page(page["body"], page["content_type"], page["final_url"])
     verdict = _page_verdict(page, parsed.metas, config.product)
     for image in parsed.images:
-        texts: list[tuple[str | None, str | None]]
-        texts = [(text, one.field) for one in image.texts if (text := clean(one.text))]
+        texts: list[tuple[str | None, str | None]] = [
+            (cleaned, one.field) for one in image.texts if (cleaned := clean(one.text))
+        ]
         rejected = None if verdict.allowed else f"page_{verdict.rule}"
         rejected = rejected or _reject(image, config) or (None if texts else "no_text")
-        for text, text_field in texts or [(None, None)]:
+        for text, text_field in texts or _NO_TEXTS:
             yield {
                 "snapshot": snapshot,
                 "source": page["source"],

@@ -50,7 +50,8 @@ class Robots:
         rules = _interpret(fetched, self._config.product)
         delay = rules.parser.crawl_delay(self._config.product) if rules.parser else None
         if delay and delay > self._config.fetch.max_crawl_delay:
-            return _Rules(whole_site=Verdict(False, "robots_disallowed", f"robots.txt: Crawl-delay: {delay:g}"))
+            evidence = f"robots.txt: Crawl-delay: {delay:g}"
+            return _Rules(whole_site=Verdict(False, "robots_disallowed", evidence, Status.ROBOTS_DISALLOWED))
         if delay:
             self._fetcher.set_delay(origin, delay)
         return rules
@@ -59,14 +60,16 @@ class Robots:
 def _interpret(fetched: Fetched, product: str) -> _Rules:
     """Return what a robots.txt response means (RFC 9309, section 2.3.1).
 
-    Unavailable (4xx) allows everything; unreachable (5xx, network errors, and 429 as a plea) forbids everything.
+    Unavailable (4xx) allows everything; unreachable (5xx, network errors, and 429 as a plea) forbids everything. What
+    kept robots.txt from being read keeps the URL too, so a network error is reported as what it is.
     """
     if fetched.status == Status.OK:
         return _Rules(parser=Protego.parse(fetched.body.decode("utf-8", "replace").removeprefix("\ufeff")))
     if fetched.status in (Status.HTTP_4XX, Status.REDIRECT_LIMIT):
         return _Rules(whole_site=Verdict(True, "allowed", f"robots.txt: {fetched.detail}"))
-    reason = fetched.detail or fetched.status
-    return _Rules(whole_site=Verdict(False, "robots_disallowed", f"robots.txt unreachable: {reason}"))
+    evidence = f"robots.txt unreachable: {fetched.detail or fetched.status}"
+    status = fetched.status if fetched.http_status is None else Status.ROBOTS_DISALLOWED
+    return _Rules(whole_site=Verdict(False, "robots_unreachable", evidence, status))
 
 
 def judge(parser: Protego, url: str, product: str) -> Verdict:
@@ -74,7 +77,9 @@ def judge(parser: Protego, url: str, product: str) -> Verdict:
     allowed = parser.can_fetch(url, product)
     rule = _deciding_rule(parser, url, product)
     evidence = f"robots.txt: {rule}" if rule else "robots.txt: no rule applies"
-    return Verdict(allowed, "allowed" if allowed else "robots_disallowed", evidence)
+    if allowed:
+        return Verdict(True, "allowed", evidence)
+    return Verdict(False, "robots_disallowed", evidence, Status.ROBOTS_DISALLOWED)
 
 
 def _deciding_rule(parser: Protego, url: str, product: str) -> str | None:

@@ -44,9 +44,11 @@ _BOILERPLATE = re.compile(
 )
 _ADVERT = re.compile(
     r"\d+\s*% off|\b(?:buy (?:now|one|online|cheap|it)|shop (?:now|the|our|online)|order (?:now|today)|on sale"
-    r"|free shipping|free delivery|best (?:price|deal|offer)s?|limited (?:time|offer|edition offer)|special offer|discounts?|coupon"
+    r"|free shipping|free delivery|best (?:price|deal|offer)s?|limited (?:time|offer|edition offer)|special offer"
+    r"|discounts?|coupon"
     r"|promo(?:tion)?(?: code)?|subscribe|newsletter|sign up|advert(?:isement|ising)?|sponsored|clearance"
-    r"|add to (?:cart|basket)|in stock|lowest prices?|save \$?\d+|deal of the day|money.back|call now|click here)\b|[$€£]\s?\d",
+    r"|add to (?:cart|basket)|in stock|lowest prices?|save \$?\d+|deal of the day|money.back|call now|click here)\b"
+    r"|[$€£]\s?\d",
     re.IGNORECASE,
 )
 _READ = 4000  # characters that the patterns look at
