@@ -11,7 +11,7 @@ class SiteConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=7, description="Seed of every page and picture.")
-    pages: int = Field(default=300, ge=4, description="Content pages; sick pages and listings come on top.")
+    pages: int = Field(default=320, ge=4, description="Content pages; sick pages and listings come on top.")
     images_per_page: int = Field(default=10, ge=4, description="Mean number of fresh pictures on a content page.")
     human_images: int = Field(default=600, ge=1, description="Pictures with human captions under /dataset/.")
     agent: str = Field(default="t2i-assets", description="Product token of the crawler that agent rules name.")

@@ -159,7 +159,7 @@ class Copy(StrEnum):
 
 
 COPIES: dict[Copy, Disease] = {
-    Copy.REENCODED: Disease(0.06, "the same scene at another size, format and quality, under another URL"),
+    Copy.REENCODED: Disease(0.06, "the same scene at another size, and mostly format and quality, under another URL"),
     Copy.EXACT: Disease(0.02, "the same bytes under another URL"),
     Copy.SAME_URL: Disease(0.02, "the same URL on a second page, with another alt text"),
 }

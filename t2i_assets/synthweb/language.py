@@ -9,17 +9,27 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from t2i_assets.synthweb.scenes import BACKGROUNDS, COLORS, RELATIONS, SHAPES, TEXTURES, Relation, Scene, Thing
+from t2i_assets.synthweb.scenes import (
+    BACKGROUNDS,
+    COLORS,
+    RELATIONS,
+    SHAPES,
+    TEXTURES,
+    Relation,
+    RelationKind,
+    Scene,
+    Thing,
+)
 
 NUMBER_WORDS = {1: "a", 2: "two", 3: "three", 4: "four"}
-RELATION_WORDS: dict[str, tuple[str, ...]] = {
+RELATION_WORDS: dict[RelationKind, tuple[str, ...]] = {
     "left of": ("left of", "to the left of"),
     "right of": ("right of", "to the right of"),
     "above": ("above", "over"),
     "below": ("below", "under"),
     "next to": ("next to", "beside"),
 }
-INVERSE = {
+INVERSE: dict[RelationKind, RelationKind] = {
     "left of": "right of",
     "right of": "left of",
     "above": "below",

@@ -12,13 +12,13 @@ COLORS = ("red", "green", "blue", "yellow", "purple", "orange")
 SHAPES = ("circle", "square", "triangle", "star")
 TEXTURES = ("solid", "striped", "dotted")
 BACKGROUNDS = ("white", "gray", "black")
-KINDS = ("single", "count", "pair", "trio")
-RELATIONS = ("left of", "right of", "above", "below", "next to")
 
 Kind = Literal["single", "count", "pair", "trio"]
 RelationKind = Literal["left of", "right of", "above", "below", "next to"]
 
-KIND_WEIGHTS = {"single": 0.2, "count": 0.2, "pair": 0.4, "trio": 0.2}
+KINDS: tuple[Kind, ...] = ("single", "count", "pair", "trio")
+RELATIONS: tuple[RelationKind, ...] = ("left of", "right of", "above", "below", "next to")
+KIND_WEIGHTS: dict[Kind, float] = {"single": 0.2, "count": 0.2, "pair": 0.4, "trio": 0.2}
 
 
 @dataclass(frozen=True)

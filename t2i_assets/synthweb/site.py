@@ -4,7 +4,7 @@ import json
 import random
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from t2i_assets.synthweb.alt_texts import alt_text, dress, say_part
 from t2i_assets.synthweb.config import SiteConfig, stream
@@ -34,6 +34,7 @@ SECTIONS = ("gallery", "posts", "shop", "wiki")
 CLOSED = "/private/"
 PAGES_PER_LISTING = 20
 SIDES = {96: 3, 128: 4, 160: 4, 192: 4, 224: 2, 256: 2, 320: 1}
+LARGEST = 320
 FORMATS = {"JPEG": 62, "PNG": 14, "WEBP": 18, "GIF": 6}
 ASPECTS = {1.0: 76, 4 / 3: 16, 3 / 4: 8}
 THUMBNAIL = 72
@@ -118,7 +119,8 @@ class Site:
 
     def captions_json(self, origin: str) -> bytes:
         """Return the human captions in the COCO layout; every annotation has one more field, ``style``."""
-        images, annotations = [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for human in self.human:
             picture = human.picture
             name = picture.path.rsplit("/", 1)[1]
@@ -206,7 +208,7 @@ def _file(scene: Scene, rng: random.Random, folder: str) -> Picture:
     width, height = (round(side * aspect), side) if aspect >= 1 else (side, round(side / aspect))
     format = _weighted(rng, FORMATS)
     path = f"{folder}/{rng.getrandbits(40):010x}.{SUFFIX[format]}"
-    return Picture(path, scene, min(width, 320), min(height, 320), format, rng.randint(72, 95))
+    return Picture(path, scene, min(width, LARGEST), min(height, LARGEST), format, rng.randint(72, 95))
 
 
 def _with_answer(picture: Picture, answer: ImageAnswer) -> Picture:
@@ -318,12 +320,11 @@ def _copy(picture: Picture, kind: Copy, rng: random.Random) -> Picture:
     if kind is Copy.EXACT:
         path = f"/mirror/{rng.getrandbits(40):010x}.{SUFFIX[picture.format]}"
         return replace(picture, path=path, entry=path)
-    while True:
-        copy = _file(picture.scene, rng, "/resized")
-        if (copy.width, copy.height, copy.format) != (picture.width, picture.height, picture.format):
-            side = min(copy.width, copy.height)  # the same crop: a copy keeps the aspect of its original
-            scale = side / min(picture.width, picture.height)
-            return replace(copy, width=round(picture.width * scale), height=round(picture.height * scale))
+    short, long = min(picture.width, picture.height), max(picture.width, picture.height)
+    scales = [side / short for side in SIDES if side != short and side * long <= LARGEST * short]
+    scale = rng.choice(scales)
+    copy = _file(picture.scene, rng, "/resized")
+    return replace(copy, width=round(picture.width * scale), height=round(picture.height * scale))
 
 
 def _human_pictures(config: SiteConfig) -> tuple[HumanPicture, ...]:
