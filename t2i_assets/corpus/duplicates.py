@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from t2i_assets.corpus.schemas import DUPLICATES
 from t2i_assets.corpus.shards import iter_images
@@ -22,21 +23,26 @@ _THUMBNAIL = 8
 _BLOCK = 4096
 
 
-def write_duplicates(
-    shards_dir: Path, out_file: Path, snapshot: str, radius: int = 4, color_distance: float = 6.0
-) -> dict[str, Any]:
-    """Find clusters among the samples of ``shards_dir`` and write DUPLICATES; return counts.
+class DuplicateConfig(BaseModel):
+    """What counts as the same picture."""
 
-    ``radius``: most bits (of 64) in which a member's hash differs from the kept member's. ``color_distance``: largest
-    root mean square difference of 8 x 8 RGB thumbnails, in levels of 255.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    radius: int = Field(default=4, ge=0, lt=HASH_BITS, description="Most bits of 64 in which perceptual hashes differ.")
+    color_distance: float = Field(
+        default=6.0, ge=0, description="Largest root mean square difference of 8 x 8 thumbnails, in levels of 255."
+    )
+
+
+def find_duplicates(shards_dir: Path, snapshot: str, out_dir: Path, config: DuplicateConfig) -> dict[str, Any]:
+    """Find clusters among the samples of ``shards_dir``, write DUPLICATES into ``out_dir``; return counts."""
     rows: list[dict[str, Any]] = []
     thumbnails = []
     for row, image in iter_images(shards_dir):
         rows.append({name: row[name] for name in _NEEDED})
         thumbnails.append(thumbnail(image))
-    clusters = find_clusters(rows, thumbnails, radius, color_distance)
-    write_table(out_file, [{"snapshot": snapshot, **member} for member in clusters], DUPLICATES)
+    clusters = find_clusters(rows, thumbnails, config)
+    write_table(out_dir / "00000.parquet", [{"snapshot": snapshot, **member} for member in clusters], DUPLICATES)
     return {
         "samples": len(rows),
         "clusters": sum(member["kept"] for member in clusters),
@@ -49,7 +55,7 @@ _NEEDED = ("key", "phash", "image_sha256", "original_width", "original_height", 
 
 
 def find_clusters(
-    rows: list[dict[str, Any]], thumbnails: list[NDArray[np.float32]], radius: int, color_distance: float
+    rows: list[dict[str, Any]], thumbnails: list[NDArray[np.float32]], config: DuplicateConfig
 ) -> list[dict[str, Any]]:
     """Return one row per member of each cluster: key, cluster, kind, kept, distance; samples alone have none.
 
@@ -60,7 +66,7 @@ def find_clusters(
     order = sorted(range(len(rows)), key=lambda i: (-_area(rows[i]), -rows[i]["original_bytes"], rows[i]["key"]))
     hashes = np.array([int(rows[i]["phash"], 16) for i in order], np.uint64)
     first_with_bytes: dict[str, int] = {}
-    near = near_pairs(hashes, radius)
+    near = near_pairs(hashes, config.radius)
     kept: dict[int, bool] = {}
     members: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for rank, index in enumerate(order):
@@ -70,7 +76,7 @@ def find_clusters(
             if not kept[other]:
                 continue
             exact = rows[index]["image_sha256"] == rows[order[other]]["image_sha256"]
-            if exact or _difference(thumbnails[index], thumbnails[order[other]]) <= color_distance:
+            if exact or _difference(thumbnails[index], thumbnails[order[other]]) <= config.color_distance:
                 members[other].append(_member(rows, order, hashes, rank, other, "exact" if exact else "perceptual"))
                 break
         else:
