@@ -1,0 +1,325 @@
+"""The judge and the scoring jobs, on a small evaluation set of their own, run as the processes they are."""
+
+import io
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from open_clip import create_model_and_transforms
+from PIL import Image
+
+from evaluation import clip_score, compbench, frechet
+from evaluation.config import ClipScoreConfig, CompBenchConfig, EvaluationConfig, FrechetConfig, JudgeConfig
+from evaluation.detection import Detection, Picture
+from evaluation.frechet import distances, shuffle_patches
+from evaluation.judge import PoolData, assign, augment, blurred, read_pool, vocabulary_of
+from evaluation.judge_accuracy import measure
+from evaluation.models.detector import DetectorConfig, decode, load_detector
+from evaluation.systems import EvaluationInputs, exhibits, read_prompts, shuffled
+from t2i_assets.corpus.digests import digest, sample_key
+from t2i_assets.corpus.schemas import EVALS, GENERATED, PROMPTS
+from t2i_assets.corpus.shards import ShardWriter, TarWriter, iter_images
+from t2i_assets.corpus.tables import read_rows, write_table
+from t2i_assets.synthweb.draw import draw
+from t2i_assets.synthweb.language import descriptive, facts
+from t2i_assets.synthweb.scenes import Scene, sample_scene
+from training import tokenizer
+from training.config import ClipConfig, JobConfig, TokenizerConfig
+from training.job import Job, JobInputs
+from training.models.clip import build_clip, clip_config, save_clip
+from training.report import Reporter
+
+KIND_OF = {"color": "single", "spatial": "pair", "numeracy": "count"}
+
+
+def write_pictures(directory: Path, scenes: list[Scene]) -> list[str]:
+    rows = []
+    with ShardWriter(directory, "test") as shards:
+        for scene in scenes:
+            data = io.BytesIO()
+            draw(scene, 64).save(data, "JPEG", quality=92)
+            key = sample_key(data.getvalue())
+            sample = {
+                "key": key, "source": "test", "image_ext": "jpg", "width": 64, "height": 64, "original_width": 64,
+                "original_height": 64, "original_bytes": len(data.getvalue()), "original_format": "JPEG",
+                "original_sha256": "", "phash": "", "image_url": f"test:{key}", "consent": "own",
+                "alt_text": descriptive(scene), "texts": [],
+            }  # fmt: skip
+            shards.write(sample, data.getvalue(), descriptive(scene))
+            things = [{"shape": t.shape, "color": t.color, "texture": t.texture, "box": t.box} for t in scene.things]
+            rows.append({"key": key, "facts": json.dumps({"objects": things, "background": scene.background})})
+    pq.write_table(pa.Table.from_pylist(rows), directory / "facts.parquet")
+    return [row["key"] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def evaluation_set(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("evaluation_set")
+    rng = random.Random(0)
+    write_pictures(root / "pool", [sample_scene(rng) for _ in range(300)])
+    write_pictures(root / "heldout", [sample_scene(rng) for _ in range(60)])
+    scenes = [(category, sample_scene(rng, KIND_OF[category])) for category in KIND_OF for _ in range(8)]
+    keys = write_pictures(root / "reference", [scene for _, scene in scenes])
+    prompts = [
+        {
+            "prompt_id": digest([style, key]), "scene_id": key, "style": style, "category": category,
+            "prompt": descriptive(scene), "facts": json.dumps(facts(scene)), "reference_key": key,
+        }
+        for (category, scene), key in zip(scenes, keys, strict=True)
+        for style in ("original", "descriptive")
+    ]  # fmt: skip
+    write_table(root / "prompts.parquet", prompts, PROMPTS)
+    return root
+
+
+@pytest.fixture(scope="module")
+def generated(evaluation_set, tmp_path_factory) -> Path:
+    """Pictures of a perfect model: the references, as PNG of 32 pixels."""
+    directory = tmp_path_factory.mktemp("generated")
+    references = {row["key"]: data for row, data in iter_images(evaluation_set / "reference")}
+    tar, rows = TarWriter(directory / "00000.tar"), []
+    for prompt in read_prompts(evaluation_set):
+        data = io.BytesIO()
+        image = Image.open(io.BytesIO(references[prompt["reference_key"]]))
+        image.resize((32, 32), Image.Resampling.BICUBIC).save(data, "PNG")
+        key = f"{prompt['prompt_id']}-42"
+        offset = tar.add(f"{key}.png", data.getvalue())
+        rows.append({"key": key, "prompt_id": prompt["prompt_id"], "seed": 42, "model": "m",
+                     "image_offset": offset, "image_bytes": len(data.getvalue())})  # fmt: skip
+    tar.close()
+    write_table(directory / "00000.parquet", rows, GENERATED)
+    return directory
+
+
+def run_job(main: Callable, output: Path, config: JobConfig, inputs: JobInputs) -> dict:
+    output.mkdir(exist_ok=True)
+    with Reporter("test", output, {}) as reporter:
+        main(Job("test", config, inputs, output), reporter)
+    return json.loads((output / "run.json").read_text())["final"]
+
+
+@pytest.fixture(scope="module")
+def judge(evaluation_set, tmp_path_factory) -> Path:
+    """A small judge, trained as the process that the orchestrator starts."""
+    output = tmp_path_factory.mktemp("judge")
+    optimizer = {"steps": 90, "batch_size": 24, "lr": 0.004, "warmup": 10, "ema_decay": 0.9, "clip_norm": 5.0}
+    config = {"width": 16, "features": 32, "blocks": 1, "precision": "fp32", "optimizer": optimizer}
+    inputs = {"pool": str(evaluation_set / "pool"), "heldout": str(evaluation_set / "heldout")}
+    job = output.with_suffix(".json")
+    job.write_text(json.dumps({"config": config, "inputs": inputs, "output": str(output), "name": "judge"}))
+    subprocess.run([sys.executable, "-m", "evaluation.judge", "--job", job], check=True)
+    return output
+
+
+WHOSE = {"systems": ("generated", "ceiling", "floor"), "recipe": "blend", "model": "m"}
+
+
+def test_a_few_steps_teach_the_judge_where_things_are_and_which_colour_they_have(judge):
+    final = json.loads((judge / "run.json").read_text())["final"]
+    assert final["detection_f1"] > 0.6
+    assert final["color"] > 0.6
+    assert final["background"] > 0.8
+    assert {name.removeprefix("soft/") for name in final if name.startswith("soft/")} <= set(final)
+    assert final["heldout_images"] == 60
+
+
+def test_the_judge_reads_as_many_features_as_it_has_channels_and_nothing_from_no_pictures(judge, evaluation_set):
+    images, truth, _ = read_pool(evaluation_set / "heldout", 32)
+    detector = load_detector(judge, batch_size=7)
+    assert detector.features(images.numpy()).shape == (60, 32)
+    assert len(detector.detect(images.numpy())) == len(truth)
+    assert detector.detect(images[:0].numpy()) == []
+    whole, parts = load_detector(judge).features(images.numpy()), detector.features(images.numpy())
+    np.testing.assert_allclose(whole, parts, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def inputs(evaluation_set, generated, judge) -> EvaluationInputs:
+    return EvaluationInputs(evaluation_set=evaluation_set, scorer=judge, images=generated)
+
+
+def test_compbench_scores_every_picture_by_its_category_and_gives_reasons(inputs, tmp_path):
+    final = run_job(compbench.main, tmp_path, CompBenchConfig(**WHOSE), inputs)
+    rows = read_rows(tmp_path / "scores.parquet", EVALS)
+    assert len(rows) == 3 * 48
+    assert all(row["metric"] == row["category"] for row in rows)
+    assert all(row["value"] >= 0.99 or row["reason"] for row in rows)
+    assert {(row["system"], row["recipe"], row["model"], row["seed"]) for row in rows} == {
+        ("generated", "blend", "m", 42), ("ceiling", None, None, None), ("floor", None, None, None)
+    }  # fmt: skip
+    assert final["ceiling/descriptive/sees_color"] > final["floor/descriptive/sees_color"] + 0.1
+    assert final["ceiling/descriptive/numeracy"] > final["floor/descriptive/numeracy"]
+
+
+def test_frechet_puts_real_pictures_nearer_than_shuffled_patches_and_numbers_its_resamples(inputs, tmp_path):
+    final = run_job(frechet.main, tmp_path, FrechetConfig(**WHOSE, resamples=20), inputs)
+    assert final["ceiling/original/fd_judge"] < final["floor/original/fd_judge"]
+    assert final["generated/original/fd_judge"] == pytest.approx(final["ceiling/original/fd_judge"], rel=0.05)
+    rows = read_rows(tmp_path / "scores.parquet", EVALS)
+    assert {row["prompt_id"] for row in rows} == {None}
+    ours = [row for row in rows if row["system"] == "generated" and row["style"] == "original"]
+    resamples = [row for row in ours if row["metric"] == "fd_judge/bootstrap"]
+    assert sorted(row["seed"] for row in resamples) == list(range(20))
+    value = next(row["value"] for row in ours if row["metric"] == "fd_judge")
+    assert np.mean([row["value"] for row in resamples]) == pytest.approx(value)
+
+
+def test_clip_score_is_a_hundred_cosines_of_what_open_clip_itself_embeds(inputs, tmp_path):
+    prompts = {prompt["prompt_id"]: prompt["prompt"] for prompt in read_prompts(inputs.evaluation_set)}
+    captions = tmp_path / "captions.parquet"
+    pq.write_table(pa.table({"caption": list(prompts.values())}), captions)
+    vocabulary, scorer = tmp_path / "tokenizer", tmp_path / "clip"
+    run_job(tokenizer.main, vocabulary, TokenizerConfig(), tokenizer.TokenizerInputs(captions=[captions]))
+    settings = ClipConfig(embed_dim=16, vision_width=16, text_width=32, text_layers=1)
+    words = tokenizer.load(vocabulary, settings.context_length)
+    model_config = clip_config(settings, words.vocab_size)
+    scorer.mkdir()
+    torch.manual_seed(0)
+    save_clip(build_clip(model_config), model_config, vocabulary, scorer)
+    run_job(clip_score.main, tmp_path / "out", ClipScoreConfig(**WHOSE), inputs.model_copy(update={"scorer": scorer}))
+    rows = [r for r in read_rows(tmp_path / "out" / "scores.parquet", EVALS) if r["system"] == "generated"]
+    assert len(rows) == 48
+
+    model, _, preprocess = create_model_and_transforms(f"local-dir:{scorer}")
+    model.eval()
+    pictures = {row["prompt_id"]: row for row in read_rows(inputs.images / "00000.parquet", GENERATED)}
+    tar = (inputs.images / "00000.tar").read_bytes()
+    for row in rows[:10]:
+        place = pictures[row["prompt_id"]]
+        data = tar[place["image_offset"] : place["image_offset"] + place["image_bytes"]]
+        with torch.no_grad():
+            image = model.encode_image(preprocess(Image.open(io.BytesIO(data)))[None], normalize=True)
+            text = model.encode_text(words([prompts[row["prompt_id"]]]), normalize=True)
+        assert row["value"] == pytest.approx(100 * float((image * text).sum()), abs=1e-3)
+
+
+def test_no_prompt_of_the_floor_meets_its_own_scene_and_every_scene_is_used_once(evaluation_set):
+    prompts = read_prompts(evaluation_set)
+    pairs = list(shuffled(prompts, seed=3))
+    assert len(pairs) == len(prompts)
+    assert all(key != prompt["reference_key"] for prompt, key in pairs)
+    for style in ("original", "descriptive"):
+        used = [key for prompt, key in pairs if prompt["style"] == style]
+        assert sorted(used) == sorted(prompt["reference_key"] for prompt in prompts if prompt["style"] == style)
+    assert [key for _, key in pairs] == [key for _, key in shuffled(prompts, seed=3)]
+    assert [key for _, key in pairs] != [key for _, key in shuffled(prompts, seed=4)]
+    with pytest.raises(ValueError, match="has one scene"):
+        list(shuffled(prompts[:1], seed=0))
+
+
+def test_generated_pictures_must_be_given_and_belong_to_the_prompts(evaluation_set, generated, tmp_path):
+    inputs = EvaluationInputs(evaluation_set=evaluation_set, scorer=evaluation_set)
+    with pytest.raises(ValueError, match="needs the input 'images'"):
+        exhibits(EvaluationConfig(), inputs, 32)
+    rows = read_rows(generated / "00000.parquet", GENERATED)
+    rows[3]["prompt_id"] = "of-another-set"
+    write_table(tmp_path / "00000.parquet", rows, GENERATED)
+    (tmp_path / "00000.tar").write_bytes((generated / "00000.tar").read_bytes())
+    with pytest.raises(ValueError, match="shows prompt of-another-set"):
+        exhibits(ClipScoreConfig(), inputs.model_copy(update={"images": tmp_path}), 32)
+
+
+def test_augmentation_moves_boxes_with_their_objects():
+    config = JudgeConfig(blur_sigma=0, noise_std=0, max_shift=3)
+    images = torch.zeros(40, 3, 32, 32)
+    images[:, :, 10:20, 6:14] = 0.8
+    boxes = torch.tensor([6, 10, 14, 20]).div(32).expand(40, 1, 4)
+    moved, moved_boxes = augment(images, boxes, config, torch.Generator().manual_seed(0))
+    for image, box in zip(moved, moved_boxes, strict=True):
+        y, x = torch.nonzero(image[0] > 0.4, as_tuple=True)
+        seen = [int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1]
+        assert seen == (box[0] * 32).round().int().tolist()
+    assert len({tuple(box) for box in moved_boxes[:, 0].tolist()}) > 10
+
+
+def test_every_object_owns_the_cells_around_its_centre_and_no_cell_is_both():
+    boxes = torch.tensor([[[0.1, 0.1, 0.4, 0.4], [0.6, 0.6, 0.9, 0.9], [0.0, 0.0, 0.0, 0.0]]])
+    owner, empty = assign(boxes, torch.tensor([[True, True, False]]), grid=8)
+    assert owner[0, 1, 1] == 0 and owner[0, 5, 5] == 1
+    assert set(owner.unique().tolist()) == {-1, 0, 1}
+    assert empty[0, 0, 7] and not (empty & (owner >= 0)).any()
+
+
+def test_blurring_keeps_the_mean_and_takes_away_contrast():
+    images = np.random.default_rng(0).integers(0, 255, (3, 3, 32, 32), np.uint8)
+    soft = blurred(images, 0.7)
+    assert soft.mean() == pytest.approx(images.mean(), abs=1)
+    assert soft.std() < 0.7 * images.std()
+
+
+VOCABULARY = {"shape": ("circle", "star"), "color": ("blue", "red"), "texture": ("solid",), "background": ("white",)}
+
+
+def test_decoding_reports_one_object_for_neighbouring_cells_and_none_below_the_threshold():
+    config = DetectorConfig(image_size=32, width=8, features=8, blocks=1, score_threshold=0.3, vocabulary=VOCABULARY)
+    outputs = {"score": torch.full((1, 1, 8, 8), -5.0), "box": torch.full((1, 4, 8, 8), 1.5)}
+    outputs |= {name: torch.zeros(1, len(VOCABULARY[name]), 8, 8) for name in ("shape", "color", "texture")}
+    outputs["background"] = torch.zeros(1, 1)
+    outputs["score"][0, 0, 2, 2] = 3.0
+    outputs["score"][0, 0, 2, 3] = 2.0  # its own box overlaps the first by half
+    outputs["score"][0, 0, 6, 6] = 1.0
+    outputs["score"][0, 0, 6, 1] = -1.0  # 0.27
+    outputs["shape"][0, 1, 2, 2] = 4.0
+    (picture,) = decode(outputs, config)
+    assert [round(thing.score, 2) for thing in picture.objects] == [0.95, 0.73]
+    assert picture.objects[0].most_likely("shape") == "star"
+    assert picture.objects[0].box == pytest.approx((1 / 8, 1 / 8, 4 / 8, 4 / 8))
+    assert sum(picture.objects[0].color.values()) == pytest.approx(1)
+
+
+def test_accuracy_is_one_for_the_truth_and_counts_each_kind_of_mistake_by_itself():
+    def thing(color: str, left: float) -> Detection:
+        return Detection({"star": 1.0}, {color: 1.0}, {"solid": 1.0}, (left, 0.3, left + 0.2, 0.5))
+
+    true = Picture((thing("red", 0.1), thing("blue", 0.6)), {"white": 1.0})
+    assert set(measure([true], [true]).values()) == {1.0}
+    repainted = Picture((thing("blue", 0.1), thing("blue", 0.6)), {"black": 1.0})
+    wrong = measure([repainted], [true])
+    assert (wrong["color"], wrong["shape"], wrong["background"], wrong["relation"]) == (0.5, 1.0, 0.0, 1.0)
+    missed = measure([Picture((thing("red", 0.1),), {"white": 1.0})], [true])
+    assert missed["detection_f1"] == pytest.approx(2 / 3)
+    assert (missed["count"], missed["relation"], missed["whole"], missed["color"]) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_the_pool_is_read_with_its_boxes_and_vocabulary(evaluation_set):
+    images, truth, keys = read_pool(evaluation_set / "pool", 32)
+    vocabulary = vocabulary_of(truth)
+    assert vocabulary["shape"] == ("circle", "square", "star", "triangle")
+    assert vocabulary["background"] == ("black", "gray", "white")
+    config = DetectorConfig(image_size=32, width=8, features=8, blocks=1, score_threshold=0.3, vocabulary=vocabulary)
+    batch = PoolData(images, truth, keys, config).batch(np.array([5, 2]), np.array([0, 0]))
+    assert batch["keys"] == [keys[5], keys[2]]
+    assert (batch["shape"] >= 0).sum(1).tolist() == [len(truth[5].objects), len(truth[2].objects)]
+    assert batch["boxes"][0, 0].tolist() == pytest.approx(truth[5].objects[0].box, abs=1e-6)
+
+
+def test_shuffled_patches_hold_the_same_pixels_in_another_order():
+    images = np.random.default_rng(0).integers(0, 255, (5, 3, 32, 32), np.uint8)
+    mixed = shuffle_patches(images, 8, seed=0)
+    assert mixed.shape == images.shape
+    for before, after in zip(images, mixed, strict=True):
+        assert not np.array_equal(before, after)
+        assert sorted(before.ravel()) == sorted(after.ravel())
+    blocks = {images[0][:, y : y + 8, x : x + 8].tobytes() for y in range(0, 32, 8) for x in range(0, 32, 8)}
+    assert all(mixed[0][:, y : y + 8, x : x + 8].tobytes() in blocks for y in (0, 8, 16, 24) for x in (0, 8, 16, 24))
+    with pytest.raises(ValueError, match="do not fill"):
+        shuffle_patches(images, 7, seed=0)
+
+
+def test_resamples_of_two_models_draw_the_same_scenes():
+    rng = np.random.default_rng(0)
+    real, features = rng.normal(size=(80, 6)).astype(np.float32), rng.normal(size=(40, 6)).astype(np.float32)
+    scenes = [f"s{i // 2}" for i in range(40)]
+    config = FrechetConfig(resamples=30)
+    ours = distances(features, scenes, real, config)
+    theirs = distances(features + np.float32(0.001), scenes, real, config)
+    draws = [np.array([v for metric, _, v in side if metric == "fd_judge/bootstrap"]) for side in (ours, theirs)]
+    assert draws[0].std() > 20 * (draws[0] - draws[1]).std()
