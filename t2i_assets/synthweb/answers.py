@@ -154,7 +154,7 @@ _NEVER = frozenset(
 def robots_txt(site: Site) -> str:
     """Return the rules: one section is closed to everybody, and one named robot may read nothing.
 
-    ``/dataset/`` is closed too: it is offered for download as a data set, not for crawling.
+    ``/dataset/`` is open, but no page links to it: it is offered for download as a data set.
     """
     return "\n".join(
         [
@@ -163,7 +163,6 @@ def robots_txt(site: Site) -> str:
             "",
             "User-agent: *",
             f"Disallow: {CLOSED}",
-            "Disallow: /dataset/",
             "Disallow: /*?session=",
             "",
             "Sitemap: /sitemap.xml",
