@@ -54,7 +54,7 @@ def _about(schema: pa.Schema) -> str:
     return str(schema.metadata[b"description"].decode())
 
 
-MANIFEST_GLOBS = ("[!.]*/[!.]*/manifest.json", "[!.]*/[!.]*/[!.]*/manifest.json")
+MANIFEST_GLOBS = tuple("[!.]*/" * depth + "manifest.json" for depth in (1, 2, 3))
 REF_GLOBS = ("refs/[!.]*/[!.]*.json",)
 MANIFEST_COLUMNS = (
     "asset: 'VARCHAR', partition: 'VARCHAR', digest: 'VARCHAR', code_version: 'VARCHAR', config: 'JSON', "

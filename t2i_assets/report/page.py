@@ -1,0 +1,116 @@
+"""Put the report together: gather every section, fill the template, write one file."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from t2i_assets.corpus.home import Home
+from t2i_assets.report.evidence import Evidence, data_uri, evidence, png
+from t2i_assets.report.pictures import Drawn, drawn_prompts
+from t2i_assets.report.scores import STYLES, Result, result
+from t2i_assets.report.texts import (
+    BlendStatistics,
+    Example,
+    SourceStatistics,
+    Stage,
+    blends,
+    caption_statistics,
+    examples,
+    funnel,
+)
+from t2i_assets.report.training import Made, Panel, judge_accuracy, made, panels
+from t2i_assets.report.truth import Measured, against_the_truth
+
+PROMPTS_PER_CATEGORY = 3
+
+
+@dataclass(frozen=True)
+class Page:
+    """Every section; an empty one is shown as not materialized yet."""
+
+    counts: dict[str, int]
+    result: Result | None
+    recipes: list[str]
+    funnel: dict[str, list[Stage]]
+    examples: dict[str, list[Example]]
+    sources: list[SourceStatistics]
+    blends: list[BlendStatistics]
+    truth: list[Measured]
+    drawn: dict[str, list[Drawn]]
+    panels: list[Panel]
+    judge: list[tuple[str, float, float | None]]
+    made: list[Made]
+    seconds: float = field(default=0.0)
+
+
+def write_report(home: Home, out: Path) -> None:
+    """Write the report about ``home`` to ``out``, whole or not at all. What was not materialized is said to be so."""
+    with evidence(home) as found:
+        html = render(gather(found))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    temporary.write_text(html)
+    temporary.replace(out)
+
+
+def gather(found: Evidence) -> Page:
+    """Read everything that the report shows."""
+    scores = result(found)
+    artifacts = made(found)
+    named = scores.recipes if scores else sorted({a.partition for a in artifacts if a.asset == "caption_blend"})
+    return Page(
+        counts={view: _count(found, view) for view in ("pages", "images", "samples", "models", "prompts")}
+        | {"captions": found.rows("SELECT count(*) AS n FROM captions WHERE current")[0]["n"]},
+        result=scores,
+        recipes=named,
+        funnel=funnel(found),
+        examples=examples(found),
+        sources=caption_statistics(found),
+        blends=blends(found),
+        truth=against_the_truth(found),
+        drawn={style: drawn_prompts(found, style, PROMPTS_PER_CATEGORY) for style in STYLES},
+        panels=panels(found, named),
+        judge=judge_accuracy(found),
+        made=artifacts,
+        seconds=sum(artifact.seconds for artifact in artifacts),
+    )
+
+
+def render(page: Page) -> str:
+    """Return the page as HTML that needs no other file."""
+    environment = Environment(
+        loader=PackageLoader("t2i_assets.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters.update(
+        uri=data_uri, png=png, percent=_percent, duration=_duration, signed=_signed, recipe=_recipe(page.recipes)
+    )
+    return environment.get_template("report.html.j2").render(page=page)
+
+
+def _count(found: Evidence, view: str) -> int:
+    [row] = found.rows(f"SELECT count(*) AS n FROM {view}")
+    return int(row["n"])
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "–"
+    return f"{100 * share:.1f} %" if 0 < share < 0.1 or 0.9 < share < 1 else f"{100 * share:.0f} %"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _signed(value: float, decimals: int = 2) -> str:
+    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _recipe(recipes: list[str]) -> Any:
+    return lambda name: f"recipe-{recipes.index(name)}" if name in recipes else "recipe-none"

@@ -1,0 +1,193 @@
+"""The result: what the leaderboard says about the recipes, in numbers and in one honest sentence."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from t2i_assets.report.evidence import Evidence, Row
+
+COMPOSITIONAL = "compositional"
+CATEGORIES = ("color", "shape", "texture", "spatial", "numeracy", "complex")
+STYLES = ("descriptive", "original")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown."""
+
+    name: str
+    label: str
+    about: str
+    decimals: int = 2
+    higher_is_better: bool = True
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(COMPOSITIONAL, "Compositional", "mean of the six categories below, 0 to 1"),
+        Metric("color", "Colour", "objects have the colours asked for"),
+        Metric("shape", "Shape", "objects have the shapes asked for"),
+        Metric("texture", "Texture", "objects have the textures asked for"),
+        Metric("spatial", "Spatial", "objects stand as asked for"),
+        Metric("numeracy", "Numeracy", "objects are as many as asked for"),
+        Metric("complex", "Complex", "all that applies, together"),
+        Metric("clip_score", "CLIP score", "100·cos(image, prompt), independent CLIP", 1),
+        Metric("fd_judge", "FD (judge)", "Frechet distance to real images; lower is better", 1, False),
+        Metric("kd_judge", "KD (judge)", "kernel distance to real images; lower is better", 3, False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean and its interval, absent where it is unknown."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One dot with its interval on a scale from 0 to 100."""
+
+    label: str
+    css: str
+    score: Score
+    at: float
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One recipe against the baseline on the compositional mean of one prompt style."""
+
+    style: str
+    recipe: str
+    baseline: str
+    ours: Score
+    theirs: Score
+    difference: Score
+
+    @property
+    def verdict(self) -> str:
+        if not self.difference.is_clear:
+            return "open"
+        return "better" if self.difference.value > 0 else "worse"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric of one prompt style: every system's score, differences from the baseline and where recipes stand."""
+
+    metric: Metric
+    floor: Score | None
+    ceiling: Score | None
+    recipes: dict[str, Score]
+    differences: dict[str, Score]
+    marks: list[Mark]
+
+    def verdict(self, recipe: str) -> str:
+        """Return better, worse or open."""
+        score = self.differences[recipe]
+        if not score.is_clear:
+            return "open"
+        return "better" if (score.value > 0) == self.metric.higher_is_better else "worse"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that is said about scores."""
+
+    recipes: list[str]
+    baseline: str | None
+    comparisons: list[Comparison]
+    scales: dict[str, list[Mark]]
+    lines: dict[str, list[Line]]
+    scenes: int
+
+
+def result(evidence: Evidence) -> Result | None:
+    """Return what the leaderboard says; None where there is none."""
+    rows = evidence.rows("SELECT * FROM leaderboard WHERE current")
+    if not rows:
+        return None
+    [counted] = evidence.rows(
+        "SELECT count(DISTINCT scene_id) AS scenes FROM evals WHERE current AND system = 'generated'"
+    )
+    baseline = next((row["baseline"] for row in rows if row["baseline"]), None)
+    named = sorted({row["recipe"] for row in rows if row["recipe"]}, key=lambda name: (name != baseline, name))
+    styles = sorted({row["style"] for row in rows}, key=_rank(STYLES))
+    lines = {style: _lines([row for row in rows if row["style"] == style], named) for style in styles}
+    main = {style: line for style, found in lines.items() for line in found if line.metric.name == COMPOSITIONAL}
+    comparisons = [
+        Comparison(style, recipe, baseline, line.recipes[recipe], line.recipes[baseline], difference)
+        for style, line in main.items()
+        for recipe, difference in line.differences.items()
+        if baseline is not None and baseline in line.recipes
+    ]
+    scales = {style: _scale(line) for style, line in main.items()}
+    return Result(named, baseline, comparisons, scales, lines, counted["scenes"])
+
+
+def _lines(rows: list[Row], recipes: list[str]) -> list[Line]:
+    names = sorted({row["metric"] for row in rows}, key=_rank(METRICS))
+    return [
+        _line(METRICS.get(name, Metric(name, name, "")), [r for r in rows if r["metric"] == name], recipes)
+        for name in names
+    ]
+
+
+def _line(metric: Metric, rows: list[Row], recipes: list[str]) -> Line:
+    plain = {(row["system"], row["recipe"]): _score(row) for row in rows if row["baseline"] is None}
+    floor, ceiling = plain.get(("floor", None)), plain.get(("ceiling", None))
+    scores = {recipe: plain["generated", recipe] for recipe in recipes if ("generated", recipe) in plain}
+    differences = {row["recipe"]: _score(row) for row in rows if row["baseline"] is not None}
+    marks = []
+    if floor is not None and ceiling is not None and floor.value != ceiling.value:
+        marks = [
+            _mark(recipe, f"recipe-{recipes.index(recipe)}", score, floor.value, ceiling.value)
+            for recipe, score in scores.items()
+        ]
+    return Line(metric, floor, ceiling, scores, differences, marks)
+
+
+def _scale(line: Line) -> list[Mark]:
+    """Return floor, recipes and ceiling on a scale from 0 to 1."""
+    named = [("floor: real images, shuffled prompts", "bound", line.floor)]
+    named += [(name, f"recipe-{number}", score) for number, (name, score) in enumerate(line.recipes.items())]
+    named += [("ceiling: real images of the prompts", "bound", line.ceiling)]
+    return [_mark(label, css, score, 0.0, 1.0) for label, css, score in named if score is not None]
+
+
+def _mark(label: str, css: str, score: Score, zero: float, one: float) -> Mark:
+    def place(value: float) -> float:
+        return round(100 * min(1.0, max(0.0, (value - zero) / (one - zero))), 2)
+
+    ends = sorted(place(value if value is not None else score.value) for value in (score.low, score.high))
+    return Mark(label, css, score, place(score.value), ends[0], ends[1])
+
+
+def _score(row: Row) -> Score:
+    return Score(row["value"], row["low"], row["high"], row["n"])
+
+
+def _rank(names: Iterable[str]) -> "_Rank":
+    return _Rank(tuple(names))
+
+
+@dataclass(frozen=True)
+class _Rank:
+    """Sort key: place in a list, then the name of what is not in it."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, name: str) -> tuple[int, str]:
+        return (self.names.index(name) if name in self.names else len(self.names), name)
