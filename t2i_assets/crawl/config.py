@@ -23,8 +23,10 @@ class FetchConfig(_Section):
 
     concurrency: int = Field(default=64, ge=1, description="Requests in flight over all hosts.")
     per_host_concurrency: int = Field(default=8, ge=1, description="Requests in flight to one host and port.")
-    connect_seconds: float = Field(default=10.0, gt=0, description="Limit for resolving and connecting.")
-    total_seconds: float = Field(default=30.0, gt=0, description="Deadline of one request, body included.")
+    connect_seconds: float = Field(default=5.0, gt=0, description="Limit for resolving and connecting.")
+    total_seconds: float = Field(
+        default=10.0, gt=0, description="Deadline of one URL: its requests together, bodies included, waits left out."
+    )
     retries: int = Field(default=2, ge=0, description="Further tries after 429, 5xx, a timeout or a broken connection.")
     backoff_seconds: float = Field(default=0.5, gt=0, description="First wait before a retry; doubles each time.")
     max_wait_seconds: float = Field(default=30.0, ge=0, description="Longest wait that Retry-After may ask for.")

@@ -36,7 +36,7 @@ _LIMITED_IN_A_ROW = 3
 
 @dataclass
 class Fetched:
-    """What became of one URL."""
+    """What became of one URL. ``asking`` is the time spent in requests, ``seconds`` that from the first to the last."""
 
     url: str
     final_url: str
@@ -47,6 +47,7 @@ class Fetched:
     body: bytes = b""
     verdict: Verdict = NOT_ASKED
     attempts: int = 0
+    asking: float = 0.0
     started: float = field(default_factory=time.time)
     seconds: float = 0.0
 
@@ -194,7 +195,8 @@ class Fetcher:
                 await self._try(result, accept, max_bytes)
             limited = result.http_status in (429, 503)
             host.limited_in_a_row = host.limited_in_a_row + 1 if limited else 0
-            if result.status not in TRANSIENT or attempt == self._config.retries:
+            spent = result.asking >= self._config.total_seconds
+            if result.status not in TRANSIENT or attempt == self._config.retries or spent:
                 return
             wait = self._config.backoff_seconds * 2**attempt * jitter.uniform(0.5, 1.5)
             if limited:
@@ -208,10 +210,11 @@ class Fetcher:
 
     async def _try(self, result: Fetched, accept: str, max_bytes: int) -> None:
         """Make one request and write its outcome into ``result``."""
+        clock = time.monotonic()
         try:
             self._guard.check_url(result.final_url)
             async with (
-                asyncio.timeout(self._config.total_seconds),
+                asyncio.timeout(self._config.total_seconds - result.asking),
                 self._session.get(
                     URL(result.final_url, encoded=True), headers={"Accept": accept}, allow_redirects=False
                 ) as response,
@@ -222,6 +225,8 @@ class Fetcher:
                     await _read_body(result, response, max_bytes)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             result.status, result.detail = _classify(error, self._config)
+        finally:
+            result.asking += time.monotonic() - clock
 
 
 def _judge_http_status(result: Fetched) -> None:

@@ -17,7 +17,7 @@ from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.corpus.tables import read_rows
 from t2i_assets.crawl.config import CrawlConfig, Progress, silent
 from t2i_assets.crawl.consent import header_verdict
-from t2i_assets.crawl.fetch import ACCEPT_IMAGE, Fetched, Fetcher
+from t2i_assets.crawl.fetch import ACCEPT_IMAGE, Fetched, Fetcher, Permit
 from t2i_assets.crawl.images import ImageError, StoredImage, process_image
 from t2i_assets.crawl.journal import Journal
 from t2i_assets.crawl.ledger import CrawlFailedError, Status, count_statuses, raise_if_all_failed, write_ledger
@@ -135,7 +135,7 @@ async def _fetch_all(
     async def work() -> None:
         for url in todo:
             page = rows_of_url[url][0]
-            fetched, image = await fetch_image(url, config, fetcher, robots, pool)
+            fetched, image = await fetch_image(url, config, fetcher, robots.verdict, pool)
             row = fetched.ledger_row(
                 snapshot,
                 "image",
@@ -161,10 +161,10 @@ async def _fetch_all(
 
 
 async def fetch_image(
-    url: str, config: CrawlConfig, fetcher: Fetcher, robots: Robots, pool: ThreadPoolExecutor
+    url: str, config: CrawlConfig, fetcher: Fetcher, permit: Permit, pool: ThreadPoolExecutor
 ) -> tuple[Fetched, StoredImage | None]:
     """Fetch, check and decode one image; the image is None where the outcome's status is not ``ok``."""
-    fetched = await fetcher.fetch(url, ACCEPT_IMAGE, config.fetch.max_image_bytes, robots.verdict)
+    fetched = await fetcher.fetch(url, ACCEPT_IMAGE, config.fetch.max_image_bytes, permit)
     if fetched.status != Status.OK:
         return fetched, None
     verdict = header_verdict(fetched.headers.getall("X-Robots-Tag", []), config.product)
