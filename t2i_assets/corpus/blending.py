@@ -18,7 +18,7 @@ CAPTION_SOURCE: dict[str, str] = {
     "synthetic_short": "synthetic_short",
     "synthetic_descriptive": "synthetic_descriptive",
 }
-_ROUNDS = 2000
+_ROUNDS = 500
 _NEVER = 1e-9
 
 
@@ -97,7 +97,7 @@ def blend(
         "left_out": {"duplicate": dropped, "no_caption": len(snapshot_of) - len(available)},
         "samples_with": {source: sum(source in have for have in available.values()) for source in sources},
         "asked": {source: recipe.weights[source] for source in sources},
-        "expected": {source: expected[source] / len(available) for source in sources},
+        "expected": {source: float(expected[source]) / len(available) for source in sources},
         "rejected_captions": rejections,
     }
     return rows, summary
@@ -159,7 +159,7 @@ def _fit(
         got = sizes @ p
         fitted = p * np.divide(target, got, out=np.ones_like(target), where=got > 0)
         fitted /= fitted.sum(axis=1, keepdims=True)
-        done = np.abs(fitted - p).max() < 1e-12
+        done = np.abs(fitted - p).max() < 1e-10
         p = fitted
         if done:
             break
