@@ -1,0 +1,127 @@
+"""Blends: what can be drawn for each sample, and that the ratio holds over the corpus."""
+
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from t2i_assets.corpus.blending import CAPTION_SOURCE, DEFAULT_RECIPES, BlendRecipe, EmptyBlendError, blend
+from t2i_assets.corpus.digests import caption_id
+from t2i_assets.corpus.schemas import BLENDS
+from t2i_assets.corpus.tables import as_table
+
+RECIPE = {recipe.name: recipe for recipe in DEFAULT_RECIPES}
+
+
+def caption(key: str, source: str, text: str = "text") -> dict[str, Any]:
+    return {"caption_id": caption_id(key, source, text), "key": key, "source": source, "caption": text}
+
+
+def verdict(caption: dict[str, Any], reason: str = "kept") -> dict[str, Any]:
+    return {**caption, "kept": reason == "kept", "reason": reason}
+
+
+def samples(count: int) -> list[dict[str, str]]:
+    return [{"key": f"k{number}", "snapshot": "demo"} for number in range(count)]
+
+
+def drawn(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    weights: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in as_table(rows, BLENDS).to_pylist():
+        weights[row["key"]][row["source"]] = weights[row["key"]].get(row["source"], 0) + row["weight"]
+    return weights
+
+
+def test_samples_with_an_original_make_up_for_those_without() -> None:
+    captions = [caption(f"k{n}", "synthetic_descriptive") for n in range(100)]
+    captions += [caption(f"k{n}", "alt") for n in range(20)]
+    rows, summary = blend(RECIPE["blend_95_5"], captions, map(verdict, captions), samples(100), [])
+    weights = drawn(rows)
+    assert weights["k0"]["alt"] == pytest.approx(0.05 * 100 / 20)
+    assert weights["k50"] == {"synthetic_descriptive": pytest.approx(1.0)}
+    assert summary["expected"] == pytest.approx({"synthetic_descriptive": 0.95, "original": 0.05})
+    assert summary["samples_with"] == {"synthetic_descriptive": 100, "original": 20}
+
+
+def test_where_originals_are_too_few_they_are_always_drawn() -> None:
+    captions = [caption(f"k{n}", "synthetic_descriptive") for n in range(100)] + [caption("k0", "alt")]
+    rows, summary = blend(RECIPE["blend_95_5"], captions, map(verdict, captions), samples(100), [])
+    assert drawn(rows)["k0"] == {"alt": pytest.approx(1.0, abs=1e-6)}
+    assert summary["expected"]["original"] == pytest.approx(0.01, abs=1e-6)
+
+
+def test_a_sample_whose_synthetic_caption_was_rejected_falls_back_and_counts_toward_the_ratio() -> None:
+    captions = [caption(f"k{n}", source) for n in range(100) for source in ("synthetic_descriptive", "alt")]
+    bad = {caption_id("k0", "synthetic_descriptive", "text"), caption_id("k1", "synthetic_descriptive", "text")}
+    verdicts = [verdict(c, "itm_below_threshold" if c["caption_id"] in bad else "kept") for c in captions]
+    rows, summary = blend(RECIPE["blend_95_5"], captions, verdicts, samples(100), [])
+    weights = drawn(rows)
+    assert weights["k0"] == {"alt": pytest.approx(1.0)}
+    assert weights["k5"]["alt"] == pytest.approx((0.05 * 100 - 2) / 98)
+    assert summary["expected"]["original"] == pytest.approx(0.05)
+    assert summary["rejected_captions"] == {"synthetic_descriptive": {"itm_below_threshold": 2}}
+
+
+def test_a_sample_with_nothing_to_draw_is_left_out_and_counted() -> None:
+    captions = [caption("k0", "synthetic_descriptive"), caption("k1", "synthetic_short")]
+    rows, summary = blend(RECIPE["blend_95_5"], captions, map(verdict, captions), samples(3), [])
+    assert {row["key"] for row in rows} == {"k0"}
+    assert summary["left_out"] == {"duplicate": 0, "no_caption": 2}
+
+
+def test_an_unfiltered_recipe_takes_raw_alt_texts_without_verdicts() -> None:
+    captions = [caption("k0", "alt", "IMG_1.jpg"), caption("k0", "synthetic_descriptive")]
+    rows, _ = blend(RECIPE["alt_only"], captions, [], samples(1), [])
+    assert [(row["caption"], row["weight"]) for row in rows] == [("IMG_1.jpg", 1.0)]
+
+
+def test_a_filtered_recipe_draws_no_caption_without_a_verdict() -> None:
+    with pytest.raises(EmptyBlendError, match="no_verdict"):
+        blend(RECIPE["blend_95_5"], [caption("k0", "alt")], [], samples(1), [])
+
+
+def test_of_near_duplicates_only_the_kept_one_takes_part() -> None:
+    captions = [caption(f"k{n}", "alt") for n in range(3)]
+    duplicates = [{"key": "k0", "kept": True}, {"key": "k1", "kept": False}]
+    rows, summary = blend(RECIPE["alt_only"], captions, [], samples(3), duplicates)
+    assert {row["key"] for row in rows} == {"k0", "k2"}
+    assert summary["left_out"]["duplicate"] == 1
+
+
+def test_several_captions_of_one_source_share_its_probability() -> None:
+    captions = [caption("k0", "human", "one"), caption("k0", "human", "two")]
+    rows, _ = blend(BlendRecipe(name="h", weights={"human": 1.0}, filtered=False), captions, [], samples(1), [])
+    assert [row["weight"] for row in rows] == [0.5, 0.5]
+
+
+def test_weights_that_do_not_sum_to_one_are_refused() -> None:
+    with pytest.raises(ValidationError, match="sum to 1"):
+        BlendRecipe(name="x", weights={"original": 0.9})
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.sets(st.sampled_from(sorted(CAPTION_SOURCE)), min_size=1), min_size=1, max_size=40),
+    st.lists(st.integers(0, 20), min_size=4, max_size=4).filter(any),
+)
+def test_weights_of_a_sample_sum_to_one_and_no_source_that_all_samples_have_misses_its_ratio(
+    available: list[set[str]], parts: list[int]
+) -> None:
+    shares = {source: part / sum(parts) for source, part in zip(sorted(CAPTION_SOURCE), parts, strict=True)}
+    recipe = BlendRecipe(name="any", weights=shares, filtered=False)
+    captions = [caption(f"k{n}", CAPTION_SOURCE[s]) for n, have in enumerate(available) for s in sorted(have)]
+    wanted = {source for source, share in shares.items() if share}
+    usable = [have & wanted for have in available if have & wanted]
+    if not usable:
+        with pytest.raises(EmptyBlendError):
+            blend(recipe, captions, [], samples(len(available)), [])
+        return
+    rows, summary = blend(recipe, captions, [], samples(len(available)), [])
+    assert summary["samples"] == len(usable)
+    assert all(sum(weights.values()) == pytest.approx(1) for weights in drawn(rows).values())
+    assert sum(summary["expected"].values()) == pytest.approx(1)
+    if all(have == wanted for have in usable):
+        assert summary["expected"] == pytest.approx({source: shares[source] for source in wanted})
