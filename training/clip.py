@@ -51,10 +51,8 @@ def main(job: Job[ClipConfig, ClipInputs], reporter: Reporter) -> None:
     model_config = clip_config(config, tokenizer.vocab_size)
     task = Contrast(build_clip(model_config), config, images[held_out], tokens[captions], captions)
 
-    train(task, data, config.optimizer, job.output, reporter, config.seed, config.precision)
+    final = train(task, data, config.optimizer, job.output, reporter, config.seed, config.precision)
     save_clip(task.clip, model_config, job.inputs.tokenizer, job.output)
-    with torch.no_grad():
-        final = task.evaluate()
     reporter.finish(samples=len(data), held_out=len(held_out), texts=len(texts.texts), **final)
 
 
@@ -87,7 +85,7 @@ class Contrast(Task):
         for k in (1, 5):
             to_text, to_image = retrieval_recall(image_embeddings, text_embeddings, captions, k)
             figures |= {f"val/image_to_text_recall_at_{k}": to_text, f"val/text_to_image_recall_at_{k}": to_image}
-        return {name: float(value) for name, value in figures.items()}
+        return figures
 
 
 class Pairs:

@@ -9,7 +9,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -60,8 +60,10 @@ def train(
     seed: int,
     precision: str = "fp32",
     phase: str = "",
-) -> None:
-    """Train ``task`` on ``data`` for ``optimizer.steps`` steps; afterwards it holds the averaged weights, if any.
+) -> Figures:
+    """Train ``task`` on ``data`` for ``optimizer.steps`` steps and return its figures on held-out data.
+
+    Afterwards the task holds the averaged weights, where ``optimizer.ema_decay`` asks for them, and is in eval mode.
 
     A checkpoint ``{phase-}checkpoint.pt`` in ``output`` is resumed; it stays after the last step, so that a job
     of several phases resumes in the right one, and ``training.job.run`` removes it. Figures of a phase are logged
@@ -123,8 +125,10 @@ def train(
             if step % optimizer.log_every == 0 or last:
                 log({**window.means(), "lr": learning_rate(optimizer, step - 1)})
                 window = _Window()
-            if last or (optimizer.evaluate_every and step % optimizer.evaluate_every == 0):
-                log(_evaluate(task, ema))
+            if optimizer.evaluate_every and step % optimizer.evaluate_every == 0 and not last:
+                with ema.swapped(task) if ema is not None else nullcontext():
+                    log(_evaluate(task))
+                task.train()
                 window.restart_clock()
             if step % optimizer.checkpoint_every == 0 or last or stop:
                 checkpoint()
@@ -135,7 +139,9 @@ def train(
                 raise SystemExit(128 + stop[0])
     if ema is not None:
         ema.copy_to(task)
-    task.eval()
+    figures = _evaluate(task)
+    log(figures)
+    return figures
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -182,15 +188,9 @@ def _require_finite(loss: Tensor, norm: Tensor, step: int, keys: list[str]) -> N
 
 
 @torch.no_grad()
-def _evaluate(task: Task, ema: Ema | None) -> Figures:
+def _evaluate(task: Task) -> Figures:
     task.eval()
-    if ema is None:
-        figures = task.evaluate()
-    else:
-        with ema.swapped(task):
-            figures = task.evaluate()
-    task.train()
-    return figures
+    return {name: float(value) for name, value in task.evaluate().items()}
 
 
 class _Window:

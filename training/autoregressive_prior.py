@@ -1,0 +1,64 @@
+"""Job: train the autoregressive prior, from captions to CLIP image embeddings."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.config import AutoregressivePriorConfig
+from training.job import Job, run
+from training.loop import Batch, Figures, Task, train
+from training.models.autoregressive_prior import AutoregressivePrior
+from training.models.prior import TextCondition, save_prior
+from training.priors import Embeddings, PriorInputs, judge, load_prior_data
+from training.report import Reporter
+
+
+def main(job: Job[AutoregressivePriorConfig, PriorInputs], reporter: Reporter) -> None:
+    """Train the autoregressive prior."""
+    config = job.config
+    data = load_prior_data(job.inputs, config.held_out, config.seed)
+    arguments: dict[str, Any] = {
+        **data.shape,
+        "width": config.width,
+        "layers": config.layers,
+        "heads": config.heads,
+        "components": config.components,
+        "buckets": config.buckets,
+        "dot_buckets": config.dot_buckets,
+    }
+    prior = AutoregressivePrior(**arguments)
+    prior.fit(data.training.images, data.training.likeliest().embedding)
+    task = PredictBuckets(prior, config, data.held_out)
+    final = train(task, data.training, config.optimizer, job.output, reporter, config.seed, config.precision)
+    save_prior(prior, arguments, job.output)
+    reporter.finish(samples=len(data.training), held_out=len(data.held_out), **final)
+
+
+class PredictBuckets(Task):
+    """The autoregressive prior with its loss, judged by the embeddings that it samples for held-out captions."""
+
+    def __init__(self, prior: AutoregressivePrior, config: AutoregressivePriorConfig, held_out: Embeddings) -> None:
+        super().__init__()
+        self.prior = prior
+        self.config = config
+        self.held_out = held_out
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
+        loss = self.prior.loss(batch["images"], batch["text"], self.config.caption_dropout, generator)
+        return loss.mean(), {}
+
+    def evaluate(self) -> Figures:
+        figures = judge(self.sample, self.held_out, self.config.seed)
+        if len(self.held_out):
+            numbers = self.prior.quantise((self.held_out.images - self.prior.mean) @ self.prior.axes.T)
+            kept = (self.prior.reconstruct(numbers) * self.held_out.images).sum(dim=1).mean().item()
+            figures["val/cosine_after_quantisation"] = kept
+        return figures
+
+    def sample(self, text: TextCondition, generator: torch.Generator) -> Tensor:
+        return self.prior.sample(text, generator, self.config.guidance_scale)
+
+
+if __name__ == "__main__":
+    run(main, AutoregressivePriorConfig, PriorInputs)
