@@ -1,8 +1,11 @@
 """What the embedded web site and its evaluation set can be told."""
 
 import random
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FEWEST_PICTURES = 60
 
 
 class SiteConfig(BaseModel):
@@ -16,8 +19,17 @@ class SiteConfig(BaseModel):
     human_images: int = Field(default=600, ge=1, description="Pictures with human captions under /dataset/.")
     agent: str = Field(default="t2i-assets", description="Product token of the crawler that agent rules name.")
     slow_seconds: float = Field(default=1.0, ge=0, description="Delay of slow answers.")
-    drip_seconds: float = Field(default=20.0, ge=0, description="How long an endless answer goes on, at most.")
+    drip_seconds: float = Field(default=5.0, ge=0, description="How long an endless answer goes on, at most.")
     retry_after: int = Field(default=1, ge=0, description="Seconds that a 429 asks for.")
+
+    @model_validator(mode="after")
+    def _room_for_every_disease(self) -> Self:
+        if self.pages * self.images_per_page < FEWEST_PICTURES:
+            raise ValueError(
+                f"pages x images_per_page is {self.pages * self.images_per_page}: the site has every disease at least "
+                f"once, which takes {FEWEST_PICTURES} pictures"
+            )
+        return self
 
 
 class EvaluationSetConfig(BaseModel):
@@ -32,7 +44,7 @@ class EvaluationSetConfig(BaseModel):
     image_size: int = Field(default=64, ge=32, description="Side of the pictures, pixels.")
 
 
-SMOKE_SITE = SiteConfig(pages=24, images_per_page=7, human_images=64, slow_seconds=0.3, drip_seconds=6.0)
+SMOKE_SITE = SiteConfig(pages=24, images_per_page=7, human_images=64, slow_seconds=0.3, drip_seconds=1.5)
 SMOKE_EVALUATION_SET = EvaluationSetConfig(scenes_per_category=6, pool_images=200, heldout_images=60)
 
 

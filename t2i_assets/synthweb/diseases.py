@@ -1,7 +1,8 @@
 """The diseases of the real web and how often the site has each: one table per place where a disease sits.
 
-Rates of alt texts and of image answers are shares of the content pictures; rates of pages are sick pages per content
-page; rates of marks, texts and furniture are chances per picture or page. Every disease occurs at least once.
+Rates of alt texts are shares of the fresh pictures; rates of image answers are shares of those on healthy pages; rates
+of pages are sick pages per content page; rates of marks, texts and furniture are chances per picture or page. Every
+disease occurs at least once.
 """
 
 import random

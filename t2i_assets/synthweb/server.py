@@ -40,8 +40,8 @@ def running(config: SiteConfig, host: str = "127.0.0.1", port: int = 0) -> Itera
         yield line.removeprefix(READY).strip()
     finally:
         process.stdin.close()
-        process.terminate()
-        process.wait(timeout=10)
+        process.kill()  # it holds nothing that needs saving
+        process.wait()
         process.stdout.close()
 
 

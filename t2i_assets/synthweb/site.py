@@ -153,9 +153,11 @@ def build_site(config: SiteConfig) -> Site:
     """Return the site of ``config``; equal configurations give equal sites."""
     diseases = _page_diseases(config)
     sizes = _page_sizes(config, diseases)
-    pictures = _fresh_pictures(config, sum(sizes))
+    homes = [disease for disease, size in zip(diseases, sizes, strict=True) for _ in range(size)]
+    answers = _answers(homes, stream(config.seed, "image answers"))
+    pictures = _fresh_pictures(config, answers)
     rng = stream(config.seed, "markup")
-    alts = allot(ALT_TEXTS, len(pictures), rng)
+    alts = _alts(answers, rng)
     markups = allot(MARKUP, len(pictures), rng)
     placements = [
         _place(picture, alt, markup, stream(config.seed, "texts", i))
@@ -190,9 +192,29 @@ def _page_sizes(config: SiteConfig, diseases: list[PageDisease]) -> list[int]:
     return sizes
 
 
-def _fresh_pictures(config: SiteConfig, n: int) -> list[Picture]:
-    """Return n pictures of n different scenes."""
-    answers = allot(IMAGE_ANSWERS, n, stream(config.seed, "image answers"))
+def _answers(homes: list[PageDisease], rng: random.Random) -> list[ImageAnswer]:
+    """Return one answer per picture: sick ones stand on healthy pages alone, where a crawler meets them."""
+    healthy = [i for i, disease in enumerate(homes) if disease is PageDisease.NONE]
+    answers = [ImageAnswer.OK] * len(homes)
+    for i, answer in zip(healthy, allot(IMAGE_ANSWERS, len(healthy), rng), strict=True):
+        answers[i] = answer
+    return answers
+
+
+def _alts(answers: list[ImageAnswer], rng: random.Random) -> list[AltDisease]:
+    """Return one disease of the alt text per picture; a picture with a sick answer has a text, so a crawler asks."""
+    alts = allot(ALT_TEXTS, len(answers), rng)
+    silent = (AltDisease.MISSING, AltDisease.EMPTY)
+    givers = [i for i, alt in enumerate(alts) if alt not in silent and answers[i] is ImageAnswer.OK]
+    for i, alt in enumerate(alts):
+        if alt in silent and answers[i] is not ImageAnswer.OK:
+            other = givers.pop()
+            alts[i], alts[other] = alts[other], alts[i]
+    return alts
+
+
+def _fresh_pictures(config: SiteConfig, answers: list[ImageAnswer]) -> list[Picture]:
+    """Return one picture per answer, each of a scene of its own."""
     pictures = []
     for i, answer in enumerate(answers):
         rng = stream(config.seed, "crawl", i)
