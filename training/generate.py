@@ -1,0 +1,93 @@
+"""Job: draw an image for every prompt and seed.
+
+The starting noise of an image follows from its scene and seed alone, so two models, two styles of one scene and any
+batch size start alike, and the bytes of every file are the same whenever the job runs.
+"""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from t2i_assets.corpus.schemas import GENERATED, PROMPTS
+from t2i_assets.corpus.shards import TarWriter
+from t2i_assets.corpus.tables import read_rows, write_table
+from training.config import GenerateConfig
+from training.job import Job, JobInputs, run
+from training.models.autoencoder import decode
+from training.models.diffusion import LatentDiffusion, load_diffusion
+from training.models.pictures import save_grid
+from training.models.sampling import noise_for, sample
+from training.report import Reporter
+
+COLUMNS, ROWS = 8, 8
+
+
+class GenerateInputs(JobInputs):
+    diffusion: Path
+    prompts: Path
+
+
+def main(job: Job[GenerateConfig, GenerateInputs], reporter: Reporter) -> None:
+    """Draw every prompt; images appear in one tar, with a table that knows where each lies."""
+    config = job.config
+    model = load_diffusion(job.inputs.diffusion)
+    prompts = read_rows(job.inputs.prompts, PROMPTS)
+    asked = [(prompt, seed) for prompt in prompts for seed in config.seeds]
+    images = draw_all(model, asked, config, reporter)
+
+    rows = []
+    tar = TarWriter(job.output / "00000.tar")
+    for (prompt, seed), image in zip(asked, images, strict=True):
+        key, data = f"{prompt['prompt_id']}-{seed}", as_png(image)
+        offset = tar.add(f"{key}.png", data)
+        rows.append(
+            {
+                "key": key,
+                "prompt_id": prompt["prompt_id"],
+                "seed": seed,
+                "model": config.model_digest,
+                "image_offset": offset,
+                "image_bytes": len(data),
+            }
+        )
+    tar.close()
+    write_table(job.output / "00000.parquet", rows, GENERATED)
+    spread = np.linspace(0, len(asked) - 1, min(len(asked), COLUMNS * ROWS)).round().astype(int)
+    save_grid(images[spread], job.output / "grid.png", COLUMNS)
+    (job.output / "grid.json").write_text(json.dumps([asked[n][0]["prompt"] for n in spread], indent=1))
+    reporter.image("grid", job.output / "grid.png")
+    reporter.finish(prompts=len(prompts), images=len(rows))
+
+
+def draw_all(
+    model: LatentDiffusion, asked: list[tuple[dict[str, str], int]], config: GenerateConfig, reporter: Reporter
+) -> Tensor:
+    """Return uint8 images [N, 3, S, S] of (row of PROMPTS, seed) pairs, in their order."""
+    unet = model.unet
+    shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+    unconditional = model.text_encoder([""])
+    images = []
+    for start in range(0, len(asked), config.batch_size):
+        batch = asked[start : start + config.batch_size]
+        noise = torch.cat([noise_for([prompt["scene_id"]], seed, shape) for prompt, seed in batch])
+        states = model.text_encoder([prompt["prompt"] for prompt, _ in batch])
+        latents = sample(unet, model.scheduler, noise, states, unconditional, config.sampler)
+        images.append(decode(model.autoencoder, latents))
+        reporter.log(start + len(batch), len(asked))
+    return torch.cat(images)
+
+
+def as_png(image: Tensor) -> bytes:
+    """Return a uint8 image [3, H, W] as PNG."""
+    file = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "PNG")
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    run(main, GenerateConfig, GenerateInputs)
