@@ -22,6 +22,7 @@ from t2i_assets.synthweb.site import CLOSED, Page, Site
 
 HTML = "text/html; charset=utf-8"
 BOMB_SIDE = 60_000
+LOG_IN = b"<!doctype html><title>Log in</title><p>Please log in to see this picture.</p>" + b"<!-- padding -->" * 20
 EPOCH = 1_767_225_600  # 1 January 2026: every Last-Modified lies in that year
 
 
@@ -108,7 +109,7 @@ class Responder:
             return Answer(304, headers=sent)
         match answer:
             case ImageAnswer.NOT_AN_IMAGE:
-                return Answer(200, b"<!doctype html><title>Log in</title>Please log in.", sent)
+                return Answer(200, LOG_IN, sent)
             case ImageAnswer.BOMB:
                 return Answer(200, png_bomb(BOMB_SIDE), {**sent, "Content-Type": "image/png"})
             case ImageAnswer.WRONG_TYPE:
@@ -178,7 +179,7 @@ def png_bomb(side: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(100_000))
+    pixels = zlib.compress(bytes(1_000), 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 

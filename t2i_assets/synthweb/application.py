@@ -1,6 +1,8 @@
 """The site as an aiohttp application: what the responder answers, put on the wire, faults included."""
 
 import asyncio
+import contextlib
+import itertools
 
 import cv2
 from aiohttp import web
@@ -40,10 +42,16 @@ async def _send(request: web.Request, answer: Answer, config: SiteConfig) -> web
         await response.write(answer.body[: len(answer.body) // 2])
     else:
         await response.prepare(request)
-        body = answer.body * 1000
-        for start in range(0, int(config.drip_seconds / DRIP_PAUSE) * DRIP_BYTES, DRIP_BYTES):
-            await response.write(body[start : start + DRIP_BYTES])
-            await asyncio.sleep(DRIP_PAUSE)
+        with contextlib.suppress(ConnectionResetError):  # the client had enough, as it should
+            await _drip(response, answer.body, config.drip_seconds)
     if request.transport is not None:
         request.transport.close()
     return response
+
+
+async def _drip(response: web.StreamResponse, body: bytes, seconds: float) -> None:
+    """Write a few bytes at a time; a real server of this kind would never stop."""
+    endless = itertools.cycle(body)
+    for _ in range(int(seconds / DRIP_PAUSE)):
+        await response.write(bytes(itertools.islice(endless, DRIP_BYTES)))
+        await asyncio.sleep(DRIP_PAUSE)
