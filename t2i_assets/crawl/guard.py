@@ -37,7 +37,7 @@ def normalise_url(url: str, base: URL | None = None) -> str:
             raise BadUrlError("the URL names no host or no port")
         if parsed.user is not None or parsed.password is not None:
             raise BadUrlError("the URL carries credentials")
-        if parsed.path == "":
+        if parsed.path == "/":  # yarl shows an empty path as a slash but does not write it
             parsed = parsed.with_path("/", keep_query=True)
         return str(parsed)
     except BadUrlError:

@@ -20,6 +20,16 @@ LAZY_ATTRIBUTES = (
     "data-hi-res-src",
 )
 LAZY_SRCSETS = ("data-srcset", "data-lazy-srcset")
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
+_CLOSE_THEMSELVES = frozenset([
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
+    "p", "li", "dt", "dd", "tr", "td", "th", "option", "thead", "tbody", "tfoot", "html", "head", "body",
+])  # fmt: skip
+_FORMATTING = frozenset([
+    "a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u",
+])  # fmt: skip
+_MAX_DEPTH = 20_000
+_MAX_REOPENED = 300_000
 _UNREADABLE_TYPES = ("image/svg+xml", "image/avif", "image/jxl", "image/heic")
 
 
@@ -58,7 +68,7 @@ class Page:
 
 def parse_page(body: bytes, content_type: str | None, url: str) -> Page:
     """Read a page fetched from ``url`` (the final one); broken HTML is read as browsers read it."""
-    tree = LexborHTMLParser(decode_html(body, content_type))
+    tree = LexborHTMLParser(cut_hostile(decode_html(body, content_type)))
     page = Page(url, _base(tree, url))
     base = URL(page.base)
     page.metas = [(m.attributes.get("name") or "", m.attributes.get("content") or "") for m in tree.css("meta[name]")]
@@ -86,6 +96,28 @@ def decode_html(body: bytes, content_type: str | None) -> str:
             except LookupError:
                 continue
     return body.decode("utf-8", "replace")
+
+
+def cut_hostile(text: str) -> str:
+    """Return the page up to where it would cost a parser minutes or gigabytes; real pages come back whole.
+
+    Two things grow with a square: the time, in the depth of open elements, and the tree, where formatting elements
+    stay open, since each later block opens all of them again (HTML standard, "reconstruct the active formatting
+    elements").
+    """
+    if text.count("<") <= 1000:
+        return text
+    depth = formatting = reopened = 0
+    for match in _TAG.finditer(text):
+        name, step = match[2].lower(), -1 if match[1] else 1
+        if name in _FORMATTING:
+            formatting = max(0, formatting + step)
+        if name not in _CLOSE_THEMSELVES:
+            depth = max(0, depth + step)
+        reopened += formatting
+        if depth > _MAX_DEPTH or reopened > _MAX_REOPENED:
+            return text[: match.start()]
+    return text
 
 
 def _base(tree: LexborHTMLParser, url: str) -> str:

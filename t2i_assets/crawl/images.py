@@ -133,12 +133,15 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         grey = np.asarray(image, np.float64)
         wide = image.mode != "I" or grey.max() > 255
         return Image.fromarray((grey / 257 if wide else grey).round().clip(0, 255).astype(np.uint8)).convert("RGB")
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    if image.mode in ("P", "PA", "1", "LA", "La", "RGBa") or (image.mode == "RGBA" and not _is_srgb(image)):
-        image = _keep_profile(image, image.convert("RGB"))
-    if not _is_srgb(image):
-        image = _apply_profile(image)
-    image = image.convert("RGB")
+    profile = None if _is_srgb(image) else image.info["icc_profile"]
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+    if profile is None or image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("RGB")
+    if profile is not None:
+        image = _apply_profile(image, profile)
     if alpha is not None:
         paper = Image.new("RGB", image.size, "white")
         paper.paste(image, mask=alpha)
@@ -146,20 +149,14 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     return image
 
 
-def _keep_profile(old: Image.Image, new: Image.Image) -> Image.Image:
-    if "icc_profile" in old.info:
-        new.info["icc_profile"] = old.info["icc_profile"]
-    return new
-
-
-def _apply_profile(image: Image.Image) -> Image.Image:
+def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
     """Convert to sRGB by the embedded profile; one that does not fit the image is no profile, as in browsers."""
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         done = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    return done if done is not None else image
+        done = None
+    return (image if done is None else done).convert("RGB")
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
