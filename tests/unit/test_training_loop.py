@@ -1,10 +1,12 @@
 """The training loop: exact resume, stop signals, NaN stop, each sample once per epoch, figures on disk."""
 
 import json
+import multiprocessing
+import os
 import signal
-import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -15,79 +17,80 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from training.config import OptimizerConfig
+from training.config import JobConfig, OptimizerConfig
+from training.job import Job, JobInputs, run
 from training.loop import NotFiniteError, Task, learning_rate, samples_of_step, train
 from training.report import Reporter
 
-JOB = """
-import json, sys, time
-from pathlib import Path
-import numpy as np
-import torch
-from torch import nn
-from training.config import JobConfig, OptimizerConfig
-from training.job import JobInputs, run
-from training.loop import Task, train
+processes = multiprocessing.get_context("forkserver")  # real processes, and torch is imported once for all of them
+processes.set_forkserver_preload(["torch", "training.loop", "training.job"])
+OPTIMIZER = OptimizerConfig(
+    steps=60, batch_size=8, lr=1e-2, warmup=5, ema_decay=0.9, log_every=10, checkpoint_every=7, evaluate_every=30
+)
+
 
 class Config(JobConfig):
     pause: float = 0.0
-    optimizer: OptimizerConfig
+    optimizer: OptimizerConfig = OPTIMIZER
+
 
 class Regression(Task):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.GELU(), nn.Linear(8, 1))
 
-    def loss(self, batch, generator):
+    def loss(self, batch: dict, generator: torch.Generator) -> tuple[torch.Tensor, dict]:
         noise = torch.randn(batch["x"].shape, generator=generator)
         return (self.net(batch["x"] + 0.1 * noise) - batch["x"].sum(1, keepdim=True)).square().mean(), {}
 
-    def evaluate(self):
+    def evaluate(self) -> dict:
         return {"val/loss": self.net(torch.ones(1, 4)).square().sum()}
 
+
 class Numbers:
-    def __init__(self, pause):
+    def __init__(self, pause: float) -> None:
         self.pause = pause
         self.x = torch.from_numpy(np.random.default_rng(0).normal(size=(37, 4)).astype(np.float32))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.x)
 
-    def batch(self, indices, epochs):
+    def batch(self, indices: np.ndarray, epochs: np.ndarray) -> dict:
         time.sleep(self.pause)
-        return {"x": self.x[indices], "keys": [f"key{i}" for i in indices]}
+        return {"x": self.x[indices], "keys": [f"key{index}" for index in indices]}
 
-def main(job, reporter):
-    task = Regression()
-    data = Numbers(job.config.pause)
+
+def two_phases(job: Job[Config, JobInputs], reporter: Reporter) -> None:
+    """Train in two phases, as the captioner does."""
+    task, data = Regression(), Numbers(job.config.pause)
     train(task, data, job.config.optimizer, job.output, reporter, job.config.seed, phase="first")
     train(task, data, job.config.optimizer, job.output, reporter, job.config.seed + 1, phase="second")
     torch.save(task.state_dict(), job.output / "weights.pt")
     reporter.finish(done=True)
 
-run(main, Config, JobInputs)
-"""
-OPTIMIZER = OptimizerConfig(steps=60, batch_size=8, lr=1e-2, warmup=5, ema_decay=0.9, log_every=10, checkpoint_every=7)
+
+def run_job(job: Path) -> None:
+    sys.argv = ["job", "--job", str(job)]
+    sys.stdout = sys.stderr = (job.parent / "log").open("a")
+    run(two_phases, Config, JobInputs)
 
 
-def start(directory: Path, pause: float = 0.0) -> subprocess.Popen[str]:
-    directory.mkdir(exist_ok=True)
+def start(directory: Path, pause: float = 0.0, **config: object) -> BaseProcess:
     output = directory / "output"
     output.mkdir(exist_ok=True)
-    (directory / "job.py").write_text(JOB)
-    config = {"optimizer": OPTIMIZER.model_dump(), "pause": pause}
-    (directory / "job.json").write_text(
-        json.dumps({"config": config, "inputs": {}, "output": str(output), "name": "regression"})
-    )
-    command = [sys.executable, str(directory / "job.py"), "--job", str(directory / "job.json")]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin"}
-    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+    job = {"config": {"pause": pause, **config}, "inputs": {}, "output": str(output), "name": "regression"}
+    (directory / "job.json").write_text(json.dumps(job))
+    process = processes.Process(target=run_job, args=(directory / "job.json",))
+    process.start()
+    return process
 
 
-def finish(job: subprocess.Popen[str]) -> str:
-    printed, _ = job.communicate(timeout=120)
-    assert job.returncode == 0, printed
-    return printed
+def finish(directory: Path) -> str:
+    process = start(directory)
+    process.join(120)
+    log = (directory / "log").read_text()
+    assert process.exitcode == 0, log
+    return log
 
 
 def wait_for(path: Path) -> None:
@@ -104,40 +107,58 @@ def weights(directory: Path) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("whole")
-    finish(start(directory))
+    finish(directory)
     return directory
 
 
-@pytest.mark.parametrize(("number", "phase"), [(signal.SIGKILL, "first"), (signal.SIGKILL, "second")])
+@pytest.mark.parametrize("phase", ["first", "second"])
 def test_a_job_killed_at_a_random_step_and_run_again_gives_the_same_weights_bit_for_bit(
-    tmp_path: Path, uninterrupted: Path, number: int, phase: str
+    tmp_path: Path, uninterrupted: Path, phase: str
 ) -> None:
     job = start(tmp_path, pause=0.01)
     wait_for(tmp_path / "output" / f"{phase}-checkpoint.pt")
     time.sleep(np.random.default_rng().uniform(0, 0.3))
-    job.send_signal(number)
-    job.communicate()
-    assert not (tmp_path / "output" / "weights.pt").exists(), "the job ended before it could be killed"
-    assert "resumed" in finish(start(tmp_path))
+    job.kill()
+    job.join()
+    assert job.exitcode == -signal.SIGKILL, "the job ended before it could be killed"
+    assert "resumed" in finish(tmp_path)
     for name, expected in weights(uninterrupted).items():
         assert torch.equal(weights(tmp_path)[name], expected), name
     assert not list((tmp_path / "output").glob("*checkpoint.pt"))
+    curves = [
+        pq.read_table(d / "output" / "metrics.parquet").select(["step", "name"]) for d in (tmp_path, uninterrupted)
+    ]
+    assert curves[0].equals(curves[1])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_writes_a_checkpoint_and_says_how_to_go_on(
     tmp_path: Path, uninterrupted: Path, number: int
 ) -> None:
-    job = start(tmp_path, pause=0.01)
+    job = start(tmp_path, pause=0.02)
     wait_for(tmp_path / "output" / "first-checkpoint.pt")
-    job.send_signal(number)
-    printed, _ = job.communicate()
-    assert job.returncode == 128 + number
-    assert f"stopped by signal {number}" in printed
-    assert "run again to resume" in printed
-    finish(start(tmp_path))
+    assert job.pid is not None
+    os.kill(job.pid, number)
+    job.join()
+    assert job.exitcode == 128 + number
+    log = (tmp_path / "log").read_text()
+    assert f"stopped by signal {number}" in log
+    assert "run again to resume" in log
+    assert "Traceback" not in log
+    finish(tmp_path)
     for name, expected in weights(uninterrupted).items():
         assert torch.equal(weights(tmp_path)[name], expected), name
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    job = start(tmp_path, pause=0.02)
+    wait_for(tmp_path / "output" / "first-checkpoint.pt")
+    job.kill()
+    job.join()
+    other = start(tmp_path, optimizer={**OPTIMIZER.model_dump(), "lr": 0.5})
+    other.join()
+    assert other.exitcode == 1
+    assert "first-checkpoint.pt was written under another optimizer: delete it" in (tmp_path / "log").read_text()
 
 
 def test_a_job_leaves_curves_and_its_final_figures(uninterrupted: Path) -> None:
@@ -147,24 +168,17 @@ def test_a_job_leaves_curves_and_its_final_figures(uninterrupted: Path) -> None:
     assert run["parameters"]["optimizer"]["steps"] == 60
     rows = pq.read_table(output / "metrics.parquet").to_pylist()
     assert [row["step"] for row in rows if row["name"] == "first/loss"] == [10, 20, 30, 40, 50, 60]
-    assert [row["step"] for row in rows if row["name"] == "second/val/loss"] == [60]
+    assert [row["step"] for row in rows if row["name"] == "second/val/loss"] == [30, 60]
     assert (output / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_unknown_field_of_the_job_file_is_named(tmp_path: Path) -> None:
-    finish(start(tmp_path))
-    job_file = tmp_path / "job.json"
-    raw = json.loads(job_file.read_text())
-    raw["config"]["learning_rat"] = 1
-    job_file.write_text(json.dumps(raw))
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin"}
-    result = subprocess.run(
-        [sys.executable, str(tmp_path / "job.py"), "--job", str(job_file)],
-        text=True, capture_output=True, check=False, env=environment,
-    )  # fmt: skip
-    assert result.returncode == 2
-    assert "learning_rat" in result.stderr
-    assert "Traceback" not in result.stderr
+    job = start(tmp_path, learning_rat=1)
+    job.join()
+    log = (tmp_path / "log").read_text()
+    assert job.exitcode == 2
+    assert "learning_rat" in log
+    assert "Traceback" not in log
 
 
 class Exploding(Task):
