@@ -55,9 +55,9 @@ def curves(shown: Sequence[Curve], x_label: str = "step") -> str:
 
 def histogram(counts: Sequence[float], labels: tuple[str, str], css: str, title: str, mark: float | None = None) -> str:
     """Return bars of equal width; ``labels`` stand under the first and the last, ``mark`` is a line at a share of x."""
-    height, top = 90, 6
+    wide, height, top = 210, 84, 6
     most = max(counts, default=0) or 1
-    width = WIDTH / max(len(counts), 1)
+    width = wide / max(len(counts), 1)
     body = []
     for number, count in enumerate(counts):
         tall = (height - top - BOTTOM) * count / most
@@ -65,17 +65,17 @@ def histogram(counts: Sequence[float], labels: tuple[str, str], css: str, title:
             f'<rect class="{css}" x="{number * width + 0.75:.1f}" y="{height - BOTTOM - tall:.1f}" '
             f'width="{max(width - 1.5, 1):.1f}" height="{tall:.1f}"><title>{count:g}</title></rect>'
         )
-    body.append(f'<line class="grid" x1="0" x2="{WIDTH}" y1="{height - BOTTOM}" y2="{height - BOTTOM}"/>')
+    body.append(f'<line class="grid" x1="0" x2="{wide}" y1="{height - BOTTOM}" y2="{height - BOTTOM}"/>')
     if mark is not None:
         body.append(
-            f'<line class="mark" x1="{WIDTH * mark:.1f}" x2="{WIDTH * mark:.1f}" y1="{top}" y2="{height - BOTTOM}"/>'
+            f'<line class="mark" x1="{wide * mark:.1f}" x2="{wide * mark:.1f}" y1="{top}" y2="{height - BOTTOM}"/>'
         )
     body.append(f'<text x="0" y="{height - 5}">{escape(labels[0])}</text>')
-    body.append(f'<text x="{WIDTH}" y="{height - 5}" text-anchor="end">{escape(labels[1])}</text>')
-    return _svg(title, body, height)
+    body.append(f'<text x="{wide}" y="{height - 5}" text-anchor="end">{escape(labels[1])}</text>')
+    return _svg(title, body, wide, height)
 
 
-def running_mean(points: Sequence[tuple[float, float]], weight: float = 0.8) -> list[tuple[float, float]]:
+def running_mean(points: Sequence[tuple[float, float]], weight: float = 0.6) -> list[tuple[float, float]]:
     """Return points smoothed by an exponential mean without bias at the start."""
     smooth, total, count = [], 0.0, 0.0
     for x, y in points:
@@ -84,9 +84,9 @@ def running_mean(points: Sequence[tuple[float, float]], weight: float = 0.8) -> 
     return smooth
 
 
-def _svg(title: str, body: list[str], height: int = HEIGHT) -> str:
+def _svg(title: str, body: list[str], width: int = WIDTH, height: int = HEIGHT) -> str:
     return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title, quote=True)}">'
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title, quote=True)}">'
         f"{''.join(body)}</svg>"
     )
 

@@ -62,8 +62,8 @@ def gather(found: Evidence) -> Page:
     artifacts = made(found)
     named = scores.recipes if scores else sorted({a.partition for a in artifacts if a.asset == "caption_blend"})
     return Page(
-        counts={view: _count(found, view) for view in ("pages", "images", "samples", "models", "prompts")}
-        | {"captions": found.rows("SELECT count(*) AS n FROM captions WHERE current")[0]["n"]},
+        counts={view: _count(found, view) for view in ("pages", "images", "samples")}
+        | {view: _count(found, f"{view} WHERE current") for view in ("captions", "models", "prompts")},
         result=scores,
         recipes=named,
         funnel=funnel(found),

@@ -153,7 +153,7 @@ def _examples(evidence: Evidence, keys: list[str]) -> list[Example]:
     )
     for row in texts:
         if row["key"] in found:
-            found[row["key"]].texts.append({**row, "label": SOURCES.get(row["source"], row["source"])})
+            found[row["key"]].texts.append(row)
     return [found[key] for key in keys if key in found]
 
 

@@ -1,0 +1,165 @@
+"""The report is one file that says what the home holds, honestly, and says what is missing."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from t2i_assets.corpus.artifacts import MissingArtifactError, read_ref
+from t2i_assets.corpus.catalog import build_catalog
+from t2i_assets.corpus.home import Home
+from t2i_assets.corpus.schemas import CAPTIONS, LEADERBOARD
+from t2i_assets.corpus.tables import read_rows, write_table
+from t2i_assets.report import write_figures, write_report
+from t2i_assets.report.charts import Curve, curves
+from tests.sample_home import SNAPSHOT, make_home
+
+MISSING = "not materialized yet"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return make_home(tmp_path_factory.mktemp("home"), samples=24, scenes=18)
+
+
+def written(home: Home, tmp_path: Path) -> str:
+    build_catalog(home)
+    write_report(home, tmp_path / "report.html")
+    return (tmp_path / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(home: Home, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return written(home, tmp_path_factory.mktemp("report"))
+
+
+def words(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+class _References(HTMLParser):
+    """Collects what a browser would fetch, and whether every element is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.fetched += [named[name] or "" for name in ("src", "srcset", "data") if name in named]
+        if tag in ("link", "script"):
+            self.fetched.append(named.get("href") or tag)
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        return
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_report_is_one_file_without_scripts(page: str) -> None:
+    references = _References()
+    references.feed(page)
+    assert references.open == []
+    assert len(references.fetched) > 50
+    assert [uri for uri in references.fetched if not uri.startswith("data:")] == []
+    assert "url(" not in page.split("</style>")[0]
+    assert MISSING not in page
+
+
+def test_the_report_shows_both_recipes_and_every_category(page: str) -> None:
+    html = words(page)
+    for word in ("blend_95_5", "alt_only", "Colour", "Spatial", "Numeracy", "floor", "ceiling", "low ITM", "captioner"):
+        assert word in html
+    assert "The interval excludes 0" in html
+    assert "draws more of what was asked than the model trained on alt_only" in html
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.05, 0.4, "cannot be told apart from"),
+        (None, None, "Too few scenes for an interval"),
+        (-0.4, -0.1, "draws less of what was asked than"),
+    ],
+)
+def test_the_headline_claims_no_more_than_the_interval(
+    home: Home, tmp_path: Path, low: float | None, high: float | None, said: str
+) -> None:
+    copy = Home(Path(shutil.copytree(home.root, tmp_path / "home")))
+    board = read_ref(copy, "leaderboard").path / "leaderboard.parquet"
+    rows = read_rows(board, LEADERBOARD)
+    for row in rows:
+        if row["baseline"] and row["metric"] == "compositional":
+            row |= {"value": 0.1 if low is None else (low + (high or 0)) / 2, "low": low, "high": high}
+    write_table(board, rows, LEADERBOARD)
+    html = words(written(copy, tmp_path))
+    assert said in html
+    assert "The interval excludes 0" not in html or "less of" in said
+
+
+@pytest.mark.parametrize(
+    ("until", "missing", "present"),
+    [
+        ("pages", 7, "pages fetched"),
+        ("synthetic_captions", 5, "descriptive"),
+        ("caption_blend", 4, "alt_only"),
+        ("generated_images", 2, "Descriptive prompts"),
+    ],
+)
+def test_what_is_missing_is_said_and_stops_nothing(tmp_path: Path, until: str, missing: int, present: str) -> None:
+    home = make_home(tmp_path / "home", samples=12, scenes=6, until=until)
+    html = written(home, tmp_path)
+    assert html.count(MISSING) == missing
+    assert present in html
+
+
+def test_an_empty_home_has_a_report_too(tmp_path: Path) -> None:
+    assert written(Home(tmp_path / "empty"), tmp_path).count(MISSING) >= 8
+
+
+def test_texts_from_the_web_are_text(home: Home, tmp_path: Path) -> None:
+    copy = Home(Path(shutil.copytree(home.root, tmp_path / "home")))
+    path = read_ref(copy, "synthetic_captions", SNAPSHOT).path / "00000.parquet"
+    rows = [{**row, "caption": "<script>alert(1)</script>"} for row in read_rows(path, CAPTIONS)]
+    write_table(path, rows, CAPTIONS)
+    html = written(copy, tmp_path)
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+def test_the_same_home_gives_the_same_report(home: Home, page: str, tmp_path: Path) -> None:
+    assert written(home, tmp_path) == page
+
+
+def test_the_readme_picture_shows_a_row_per_recipe_and_the_real_image(home: Home, tmp_path: Path) -> None:
+    build_catalog(home)
+    [path] = write_figures(home, tmp_path / "figures")
+    picture = Image.open(path).convert("RGB")
+    assert path.name == "generated.png"
+    assert picture.width > 6 * 128
+    assert picture.height > 3 * 128
+    assert len(picture.getcolors(1 << 24) or []) > 200
+
+
+def test_without_generated_images_the_readme_picture_says_what_to_make(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", samples=6, until="pages")
+    build_catalog(home)
+    with pytest.raises(MissingArtifactError, match="generated_images"):
+        write_figures(home, tmp_path / "figures")
+
+
+def test_curves_skip_what_is_not_finite_and_span_decades() -> None:
+    points = [(0.0, 100.0), (1.0, float("nan")), (2.0, 0.1)]
+    svg = curves([Curve("loss", "line", points)])
+    [line] = re.findall(r'points="([^"]+)"', svg)
+    assert len(line.split()) == 2
+    assert ">1<" in svg
+    assert curves([Curve("loss", "line", [])]) == ""
+    assert "points" in curves([Curve("flat", "line", [(0.0, 2.0), (9.0, 2.0)])])
