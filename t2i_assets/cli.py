@@ -33,7 +33,12 @@ def clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 home_option = click.option(
-    "--home", envvar="T2I_HOME", type=click.Path(path_type=Path), default=Path(".t2i"), show_default=True, help="Where artifacts lie."
+    "--home",
+    envvar="T2I_HOME",
+    type=click.Path(path_type=Path),
+    default=Path(".t2i"),
+    show_default=True,
+    help="Where artifacts lie.",
 )
 preset_option = click.option(
     "--preset", envvar="T2I_PRESET", default="tiny", show_default=True, help="Preset by name, or a YAML file."
@@ -69,7 +74,9 @@ def demo(home: Path, preset: str, snapshot: str, workers: int) -> None:
 @main.command()
 @home_option
 @preset_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address; the UI has no login, so keep to loopback.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address; the UI has no login, so keep to loopback."
+)
 @click.option("--port", default=3000, show_default=True, help="Port.")
 @clear_errors
 def ui(home: Path, preset: str, host: str, port: int) -> None:
@@ -102,7 +109,9 @@ def synthweb(preset: str, host: str, port: int) -> None:
 @main.command()
 @home_option
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; default: report.html in the home.")
-@click.option("--figures", type=click.Path(path_type=Path, file_okay=False), help="Write the README's pictures there too.")
+@click.option(
+    "--figures", type=click.Path(path_type=Path, file_okay=False), help="Write the README's pictures there too."
+)
 @clear_errors
 def report(home: Path, out: Path | None, figures: Path | None) -> None:
     """Write the report: one self-contained HTML file."""
@@ -123,7 +132,9 @@ def report(home: Path, out: Path | None, figures: Path | None) -> None:
 @main.command()
 @click.argument("sql")
 @home_option
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True, help="Output."
+)
 @clear_errors
 def query(sql: str, home: Path, form: str) -> None:
     """Answer SQL over the catalog, read-only: views are described in docs/data-dictionary.md."""

@@ -53,12 +53,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     site: SiteConfig | None = Field(
-        default_factory=SiteConfig, description="The embedded web site, served while it is crawled; null crawls the web."
+        default_factory=SiteConfig,
+        description="The embedded web site, served while it is crawled; null crawls the web.",
     )
-    site_port: int = Field(default=SITE_PORT, gt=0, description="Port of the embedded site, fixed so that its URLs are stable.")
+    site_port: int = Field(
+        default=SITE_PORT, gt=0, description="Port of the embedded site, fixed so that its URLs are stable."
+    )
     crawl: CrawlConfig = Field(default=EMBEDDED_CRAWL, description="Where the crawl goes and how politely.")
     human_captions_url: str = Field(
-        default="/dataset/captions.json", description="COCO-style JSON of human captions; a path is one of the embedded site."
+        default="/dataset/captions.json",
+        description="COCO-style JSON of human captions; a path is one of the embedded site.",
     )
     duplicates: DuplicateConfig = Field(default_factory=DuplicateConfig, description="What counts as a duplicate.")
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig, description="The vocabulary.")
@@ -74,11 +78,13 @@ class Settings(BaseModel):
     )
     text_encoder_recipe: str = Field(
         default="blend_95_5",
-        description="Recipe whose CLIP conditions every latent diffusion model, so that recipes differ in captions alone.",
+        description="Recipe whose CLIP conditions every diffusion model, so that recipes differ in captions alone.",
     )
     clip: ClipConfig = Field(default_factory=ClipConfig, description="CLIP on a blend.")
     embed: EmbedConfig = Field(default_factory=EmbedConfig, description="CLIP embeddings.")
-    diffusion_prior: DiffusionPriorConfig = Field(default_factory=DiffusionPriorConfig, description="The diffusion prior.")
+    diffusion_prior: DiffusionPriorConfig = Field(
+        default_factory=DiffusionPriorConfig, description="The diffusion prior."
+    )
     autoregressive_prior: AutoregressivePriorConfig = Field(
         default_factory=AutoregressivePriorConfig, description="The autoregressive prior."
     )
@@ -86,7 +92,9 @@ class Settings(BaseModel):
     latents: LatentsConfig = Field(default_factory=LatentsConfig, description="Precomputed latents.")
     diffusion: DiffusionConfig = Field(default_factory=DiffusionConfig, description="The latent diffusion model.")
     generate: GenerateConfig = Field(default_factory=GenerateConfig, description="How images are sampled.")
-    evaluation_set: EvaluationSetConfig = Field(default_factory=EvaluationSetConfig, description="Prompts and judges' pool.")
+    evaluation_set: EvaluationSetConfig = Field(
+        default_factory=EvaluationSetConfig, description="Prompts and judges' pool."
+    )
     judge: JudgeConfig = Field(default_factory=JudgeConfig, description="The detector that judges pictures.")
     evaluation_clip: ClipConfig = Field(default_factory=ClipConfig, description="The independent CLIP that scores.")
     clip_score: ClipScoreConfig = Field(default_factory=ClipScoreConfig, description="CLIP score.")

@@ -6,10 +6,10 @@ from typing import Any
 
 import dagster as dg
 
-from t2i_assets.metadata import pictures
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.launcher import launch
-from t2i_assets.materialize import Metadata, materialize
+from t2i_assets.materialize import Metadata, Result, materialize
+from t2i_assets.metadata import pictures
 from t2i_assets.resources import Overrides, Pipeline
 
 UNTOLD = frozenset({"threads"})
@@ -29,7 +29,7 @@ def run_job(
     extra: Mapping[str, Any] | None = None,
     prepare: Callable[[Path], Mapping[str, Path]] | None = None,
     show: Callable[[Artifact], Metadata] | None = None,
-) -> dg.MaterializeResult[Any]:
+) -> Result:
     """Materialize what ``python -m module`` writes.
 
     ``inputs`` are the artifacts that go into the digest, ``files`` what the job is given of them. ``extra`` adds

@@ -72,7 +72,9 @@ def launch(
 
 
 def _plain(inputs: Mapping[str, Path | list[Path]]) -> dict[str, str | list[str]]:
-    return {name: [str(path) for path in value] if isinstance(value, list) else str(value) for name, value in inputs.items()}
+    return {
+        name: [str(path) for path in value] if isinstance(value, list) else str(value) for name, value in inputs.items()
+    }
 
 
 def _follow(process: subprocess.Popen[str], context: dg.AssetExecutionContext, tail: deque[str]) -> None:

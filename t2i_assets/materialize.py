@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 
@@ -10,6 +10,7 @@ from t2i_assets.corpus.artifacts import WHOLE, Artifact, Manifest, list_refs, pl
 from t2i_assets.resources import Pipeline
 
 Metadata = dict[str, Any]
+Result: TypeAlias = dg.MaterializeResult[Any]
 
 
 def partition_of(context: dg.AssetExecutionContext) -> str:
@@ -40,7 +41,7 @@ def materialize(
     write: Callable[[Path], Metadata | None],
     show: Callable[[Artifact], Metadata] | None = None,
     fetched: bool = False,
-) -> dg.MaterializeResult[Any]:
+) -> Result:
     """Publish the artifact of this asset and partition, unless it is there already.
 
     ``path`` tells the place for a digest, ``write`` fills a directory and returns the summary,

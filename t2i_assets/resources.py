@@ -31,6 +31,6 @@ class Overrides(dg.Config):
 
     overrides: dict[str, Any] = Field(
         default={},
-        description='Fields of this asset\'s section of the preset to change for this run, e.g. {"optimizer": {"steps": 2000}}. '
-        "An unknown field is an error; the result gets a digest of its own.",
+        description="Fields of this asset's section of the preset to change for this run, "
+        'e.g. {"optimizer": {"steps": 2000}}. An unknown field is an error; the result gets a digest of its own.',
     )

@@ -13,7 +13,7 @@ from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, DUPLICATES, VERDICTS
 from t2i_assets.corpus.shards import read_samples
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.corpus.verdicts import alt_captions
-from t2i_assets.materialize import made_everywhere, materialize
+from t2i_assets.materialize import Result, made_everywhere, materialize
 from t2i_assets.partitions import recipes
 from t2i_assets.resources import Overrides, Pipeline
 
@@ -31,9 +31,7 @@ def every(asset: dg.AssetsDefinition) -> dg.AssetDep:
     code_version="1",
     deps=[every(shards), every(near_duplicates), every(synthetic_captions), every(filtered_captions)],
 )
-def caption_blend(
-    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides
-) -> dg.MaterializeResult[Any]:
+def caption_blend(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Captions a recipe can draw for every sample of every snapshot; which one is drawn is decided at load time."""
     name = context.partition_key
     recipe = pipeline.settings.recipe(name, config.overrides)
@@ -49,7 +47,9 @@ def caption_blend(
         alt = [row for artifact in inputs["shards"].values() for row in alt_captions(artifact.path)]
         samples = [row for artifact in inputs["shards"].values() for row in read_samples(artifact.path).to_pylist()]
         captions = alt + rows("synthetic_captions", CAPTIONS)
-        drawn, summary = blend(recipe, captions, rows("filtered_captions", VERDICTS), samples, rows("near_duplicates", DUPLICATES))
+        drawn, summary = blend(
+            recipe, captions, rows("filtered_captions", VERDICTS), samples, rows("near_duplicates", DUPLICATES)
+        )
         write_table(out / "00000.parquet", drawn, BLENDS)
         (out / "recipe.json").write_text(json.dumps(recipe.model_dump(mode="json"), indent=1))
         return summary

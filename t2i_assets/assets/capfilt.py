@@ -7,16 +7,15 @@ import dagster as dg
 
 from t2i_assets.assets.captioner import caption_filter, captioner
 from t2i_assets.assets.crawl import shards
-from t2i_assets.metadata import caption_table, verdict_table
 from t2i_assets.corpus.schemas import CAPTIONS, SCORES, VERDICTS
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.corpus.verdicts import alt_captions, alt_labels, count_reasons, judge
 from t2i_assets.jobs import run_job
-from t2i_assets.materialize import made, materialize
+from t2i_assets.materialize import Result, made, materialize
+from t2i_assets.metadata import caption_table, verdict_table
 from t2i_assets.partitions import snapshots
 from t2i_assets.resources import Overrides, Pipeline
 
-Result = dg.MaterializeResult[Any]
 GROUP = {"group_name": "capfilt", "partitions_def": snapshots, "owners": ["team:captions"]}
 
 
@@ -24,7 +23,11 @@ GROUP = {"group_name": "capfilt", "partitions_def": snapshots, "owners": ["team:
 def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """A short and a descriptive caption for every sample, by nucleus sampling with a seed of its own."""
     snapshot = context.partition_key
-    writer, images, vocabulary = made(pipeline, "captioner"), made(pipeline, "shards", snapshot), made(pipeline, "tokenizer")
+    writer, images, vocabulary = (
+        made(pipeline, "captioner"),
+        made(pipeline, "shards", snapshot),
+        made(pipeline, "tokenizer"),
+    )
     return run_job(
         context,
         pipeline,
@@ -39,7 +42,13 @@ def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, co
     )
 
 
-@dg.asset(**GROUP, deps=[caption_filter, synthetic_captions, shards], kinds={"pytorch", "parquet"}, code_version="1", pool="training")
+@dg.asset(
+    **GROUP,
+    deps=[caption_filter, synthetic_captions, shards],
+    kinds={"pytorch", "parquet"},
+    code_version="1",
+    pool="training",
+)
 def caption_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """ITM probability and ITC cosine of every alt text and every synthetic caption; thresholds come later."""
     snapshot = context.partition_key

@@ -8,15 +8,14 @@ import dagster as dg
 
 from t2i_assets.assets.crawl import shards
 from t2i_assets.assets.source import serving
-from t2i_assets.metadata import thumbnails
 from t2i_assets.corpus.digests import digest
 from t2i_assets.crawl.human import fetch_human
 from t2i_assets.jobs import run_job
-from t2i_assets.materialize import made, made_everywhere, materialize
+from t2i_assets.materialize import Result, made, made_everywhere, materialize
+from t2i_assets.metadata import thumbnails
 from t2i_assets.progress import url_progress
 from t2i_assets.resources import Overrides, Pipeline
 
-Result = dg.MaterializeResult[Any]
 GROUP = {"group_name": "captioner", "owners": ["team:captions"]}
 
 
@@ -25,7 +24,11 @@ def human_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config
     """A few hundred images with captions written by people, short and descriptive: a COCO-style JSON."""
     settings = pipeline.settings
     crawl = settings.section("crawl", config.overrides)
-    told = {"url": settings.human_captions_url, "site": settings.site_identity(), "crawl": crawl.model_dump(mode="json")}
+    told = {
+        "url": settings.human_captions_url,
+        "site": settings.site_identity(),
+        "crawl": crawl.model_dump(mode="json"),
+    }
 
     def write(out: Path) -> dict[str, Any]:
         with serving(settings, crawl) as reachable:
@@ -64,7 +67,9 @@ def tokenizer(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ove
     )
 
 
-@dg.asset(**GROUP, deps=[tokenizer, shards, human_captions], kinds={"pytorch", "open_clip"}, code_version="1", pool="training")
+@dg.asset(
+    **GROUP, deps=[tokenizer, shards, human_captions], kinds={"pytorch", "open_clip"}, code_version="1", pool="training"
+)
 def captioner(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """CoCa pretrained on the crawl's alt texts, then finetuned twice on human captions: short and descriptive."""
     return _trained_on_pairs(context, pipeline, config, "captioner")
@@ -72,7 +77,7 @@ def captioner(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ove
 
 @dg.asset(**GROUP, deps=[tokenizer, shards, human_captions], kinds={"pytorch"}, code_version="1", pool="training")
 def caption_filter(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """BLIP's filter: image-text contrast (ITC) and matching (ITM), pretrained on the crawl, finetuned on human captions."""
+    """BLIP's filter: contrast (ITC) and matching (ITM), pretrained on the crawl, finetuned on human captions."""
     return _trained_on_pairs(context, pipeline, config, "caption_filter")
 
 

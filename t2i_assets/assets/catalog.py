@@ -1,20 +1,22 @@
 """The catalog: DuckDB views over every file, swapped in whole, and the report made from it."""
 
-from typing import Any
-
 import dagster as dg
 
 from t2i_assets.assets.blend import caption_blend, every
 from t2i_assets.assets.capfilt import filtered_captions
 from t2i_assets.assets.crawl import near_duplicates
 from t2i_assets.assets.evals import leaderboard, site_truth
-from t2i_assets.metadata import rows_table
 from t2i_assets.corpus.catalog import build_catalog, query
+from t2i_assets.materialize import Result
+from t2i_assets.metadata import rows_table
 from t2i_assets.report import write_report
 from t2i_assets.resources import Pipeline
 
 GROUP = {"group_name": "catalog", "owners": ["team:data"]}
-FUNNEL = "SELECT stage, reason, sum(count) AS count FROM funnel GROUP BY stage_order, stage, reason ORDER BY stage_order, count DESC"
+FUNNEL = """
+    SELECT stage, reason, sum(count) AS count FROM funnel
+    GROUP BY stage_order, stage, reason ORDER BY stage_order, count DESC
+"""
 
 
 @dg.asset(
@@ -23,18 +25,17 @@ FUNNEL = "SELECT stage, reason, sum(count) AS count FROM funnel GROUP BY stage_o
     kinds={"duckdb"},
     code_version="1",
 )
-def dataset_stats(pipeline: Pipeline) -> dg.MaterializeResult[Any]:
+def dataset_stats(pipeline: Pipeline) -> Result:
     """The DuckDB catalog: pages, images, samples, captions, scores, verdicts, blends, models, evals and the funnel."""
     summary = build_catalog(pipeline.place)
-    counts = {name: value for name, value in summary.items() if isinstance(value, bool | int | float | str)}
     funnel = query(pipeline.place, FUNNEL).to_pylist()
     return dg.MaterializeResult(
-        metadata={"path": dg.MetadataValue.path(str(pipeline.place.catalog)), **counts, "funnel": rows_table(funnel)}
+        metadata={"path": dg.MetadataValue.path(str(pipeline.place.catalog)), **summary, "funnel": rows_table(funnel)}
     )
 
 
 @dg.asset(**GROUP, deps=[dataset_stats, site_truth], kinds={"html"}, code_version="1")
-def report(pipeline: Pipeline) -> dg.MaterializeResult[Any]:
+def report(pipeline: Pipeline) -> Result:
     """One self-contained HTML file: funnel, captions, curves, pictures and scores."""
     write_report(pipeline.place, pipeline.place.report)
     return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(pipeline.place.report))})

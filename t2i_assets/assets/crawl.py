@@ -6,17 +6,16 @@ from typing import Any
 import dagster as dg
 
 from t2i_assets.assets.source import serving
-from t2i_assets.metadata import funnel_table, thumbnails
 from t2i_assets.corpus.duplicates import find_duplicates
 from t2i_assets.crawl.pages import crawl_pages
 from t2i_assets.crawl.pairs import extract_pairs
 from t2i_assets.crawl.shards import fetch_images
-from t2i_assets.materialize import made, materialize
+from t2i_assets.materialize import Result, made, materialize
+from t2i_assets.metadata import funnel_table, thumbnails
 from t2i_assets.partitions import snapshots
 from t2i_assets.progress import url_progress
 from t2i_assets.resources import Overrides, Pipeline
 
-Result = dg.MaterializeResult[Any]
 GROUP = {"group_name": "crawl", "partitions_def": snapshots, "owners": ["team:data"]}
 
 

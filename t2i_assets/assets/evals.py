@@ -7,18 +7,17 @@ import dagster as dg
 
 from evaluation import leaderboard as statistics
 from t2i_assets.assets.models import latent_diffusion
-from t2i_assets.metadata import generated_table, score_table
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, EVALS, LEADERBOARD
 from t2i_assets.corpus.tables import read_rows, read_table, write_table
 from t2i_assets.jobs import run_job
-from t2i_assets.materialize import made, made_everywhere, materialize
+from t2i_assets.materialize import Result, made, made_everywhere, materialize
+from t2i_assets.metadata import generated_table, score_table
 from t2i_assets.partitions import recipes
 from t2i_assets.resources import Overrides, Pipeline
 from t2i_assets.synthweb.evaluation_set import write_evaluation_set
 from t2i_assets.synthweb.truth import write_truth
 
-Result = dg.MaterializeResult[Any]
 GROUP = {"group_name": "evals", "owners": ["team:evaluation"]}
 METRICS = {"clip_score": "evaluation_clip", "fid": "judge", "t2i_compbench": "judge"}
 MODULES = {"clip_score": "clip_score", "fid": "frechet", "t2i_compbench": "compbench"}
@@ -26,7 +25,7 @@ MODULES = {"clip_score": "clip_score", "fid": "frechet", "t2i_compbench": "compb
 
 @dg.asset(**GROUP, kinds={"parquet", "webdataset"}, code_version="1")
 def evaluation_set(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """Prompts in two styles with what a right picture must show, a real image of each, and a disjoint pool for judges."""
+    """Prompts in two styles with what a right picture must show, a real image of each, and a pool for judges."""
     chosen = pipeline.settings.section("evaluation_set", config.overrides)
     return materialize(
         context,
@@ -72,14 +71,23 @@ def judge(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
     )
 
 
-@dg.asset(**GROUP, deps=[evaluation_set, "tokenizer"], kinds={"pytorch", "open_clip"}, code_version="1", pool="training")
+@dg.asset(
+    **GROUP, deps=[evaluation_set, "tokenizer"], kinds={"pytorch", "open_clip"}, code_version="1", pool="training"
+)
 def evaluation_clip(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """CLIP trained on the disjoint pool: a scorer that neither captioned, filtered nor trained the models it scores."""
     prompts, vocabulary = made(pipeline, "evaluation_set"), made(pipeline, "tokenizer")
 
     def prepare(out: Path) -> dict[str, Path]:
         captions = read_rows(prompts.path / "pool" / "captions.parquet", CAPTIONS)
-        rows = [{**{name: row[name] for name in ("key", "caption_id", "source", "caption")}, "snapshot": "pool", "weight": 0.5} for row in captions]
+        rows = [
+            {
+                **{name: row[name] for name in ("key", "caption_id", "source", "caption")},
+                "snapshot": "pool",
+                "weight": 0.5,
+            }
+            for row in captions
+        ]
         write_table(out / "blend" / "00000.parquet", rows, BLENDS)
         return {"blend": out / "blend"}
 
@@ -151,8 +159,12 @@ def _metric(name: str, description: str) -> dg.AssetsDefinition:
 
 
 clip_score = _metric("clip_score", "100·cos(image, prompt) by the independent CLIP: DALL·E 3's definition.")
-fid = _metric("fid", "Frechet distance between generated and real images in the judge's features; named fd_judge, not FID.")
-t2i_compbench = _metric("t2i_compbench", "T2I-CompBench's rules for colour, shape, texture, spatial, numeracy and complex prompts.")
+fid = _metric(
+    "fid", "Frechet distance between generated and real images in the judge's features; named fd_judge, not FID."
+)
+t2i_compbench = _metric(
+    "t2i_compbench", "T2I-CompBench's rules for colour, shape, texture, spatial, numeracy and complex prompts."
+)
 
 
 def _bounds(name: str) -> dg.AssetsDefinition:

@@ -9,18 +9,17 @@ from t2i_assets.assets.captioner import tokenizer
 from t2i_assets.assets.crawl import shards
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.jobs import run_job
-from t2i_assets.materialize import made, made_everywhere
+from t2i_assets.materialize import Result, made, made_everywhere
 from t2i_assets.partitions import recipes, snapshots, text_encoder_recipe
 from t2i_assets.resources import Overrides, Pipeline
 
-Result = dg.MaterializeResult[Any]
 GROUP = {"group_name": "models", "owners": ["team:models"]}
 TRAINED = {**GROUP, "partitions_def": recipes, "pool": "training"}
 
 
 @dg.asset(**TRAINED, deps=[caption_blend, tokenizer, every(shards)], kinds={"pytorch", "open_clip"}, code_version="1")
 def clip_model(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """CLIP trained from scratch on a blend; its text encoder conditions the diffusion model, its space holds the priors."""
+    """CLIP from scratch on a blend; its text encoder conditions the diffusion model, the priors live in its space."""
     blend, vocabulary = made(pipeline, "caption_blend", context.partition_key), made(pipeline, "tokenizer")
     images = made_everywhere(pipeline, "shards")
     return run_job(
@@ -61,7 +60,7 @@ def diffusion_prior(context: dg.AssetExecutionContext, pipeline: Pipeline, confi
 
 @dg.asset(**TRAINED, deps=[clip_embeddings, clip_model, caption_blend], kinds={"pytorch"}, code_version="1")
 def autoregressive_prior(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """DALL·E 2's autoregressive prior: PCA coordinates of the CLIP image embedding, quantised and predicted in order."""
+    """DALL·E 2's autoregressive prior: PCA coordinates of the image embedding, quantised and predicted in order."""
     return _prior(context, pipeline, config, "autoregressive_prior")
 
 
@@ -100,7 +99,14 @@ def autoencoder(context: dg.AssetExecutionContext, pipeline: Pipeline, config: O
     )
 
 
-@dg.asset(**GROUP, deps=[autoencoder, shards], partitions_def=snapshots, kinds={"pytorch", "parquet"}, code_version="1", pool="training")
+@dg.asset(
+    **GROUP,
+    deps=[autoencoder, shards],
+    partitions_def=snapshots,
+    kinds={"pytorch", "parquet"},
+    code_version="1",
+    pool="training",
+)
 def latents(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Latents of every image, computed once, so that diffusion training decodes no image and runs no encoder."""
     snapshot = context.partition_key

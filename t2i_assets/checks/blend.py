@@ -24,11 +24,11 @@ def realised_ratio(context: dg.AssetCheckExecutionContext, pipeline: Pipeline) -
     for row in read_rows(blend.path, BLENDS, ["key", "source", "weight"]):
         captions[row["key"]].append((row["source"], row["weight"]))
     drawn: Counter[str] = Counter()
-    expected: Counter[str] = Counter()
-    variance: Counter[str] = Counter()
+    expected: dict[str, float] = defaultdict(float)
+    variance: dict[str, float] = defaultdict(float)
     for key, choices in captions.items():
         drawn[choices[draw(0, 0, key, [weight for _, weight in choices])][0]] += 1
-        shares: Counter[str] = Counter()
+        shares: dict[str, float] = defaultdict(float)
         for source, weight in choices:
             shares[source] += weight
         for source, share in shares.items():

@@ -15,7 +15,9 @@ def _schema(name: str, description: str, *fields: pa.Field) -> pa.Schema:
 
 
 _SNAPSHOT = _field("snapshot", pa.string(), "Run of the configured sources; the partition.", nullable=False)
-_KEY = _field("key", pa.string(), "Sample: first 32 hex digits of the sha256 of the original image bytes.", nullable=False)
+_KEY = _field(
+    "key", pa.string(), "Sample: first 32 hex digits of the sha256 of the original image bytes.", nullable=False
+)
 
 LEDGER = _schema(
     "ledger",
@@ -97,7 +99,20 @@ SAMPLES = _schema(
     _field("license_url", pa.string(), "Licence link of that page."),
     _field("consent", pa.string(), "What allowed the fetch.", nullable=False),
     _field("alt_text", pa.string(), "The original text: first clean text in order of field.", nullable=False),
-    _field("texts", pa.list_(pa.struct([("text", pa.string()), ("field", pa.string()), ("page_url", pa.string()), ("labels", pa.list_(pa.string()))])), "Every text found for it."),
+    _field(
+        "texts",
+        pa.list_(
+            pa.struct(
+                [
+                    ("text", pa.string()),
+                    ("field", pa.string()),
+                    ("page_url", pa.string()),
+                    ("labels", pa.list_(pa.string())),
+                ]
+            )
+        ),
+        "Every text found for it.",
+    ),
 )
 
 DUPLICATES = _schema(
@@ -176,7 +191,12 @@ LATENTS = _schema(
     "latents",
     "Mean of the autoencoder's posterior per sample, normalised to zero mean and unit variance.",
     _KEY,
-    _field("latent", pa.list_(pa.float32()), "Flattened (channels, height, width); the shape stands in latents.json.", nullable=False),
+    _field(
+        "latent",
+        pa.list_(pa.float32()),
+        "Flattened (channels, height, width); the shape stands in latents.json.",
+        nullable=False,
+    ),
 )
 
 METRICS = _schema(
@@ -194,9 +214,19 @@ PROMPTS = _schema(
     _field("prompt_id", pa.string(), "Digest of style and prompt and scene.", nullable=False),
     _field("scene_id", pa.string(), "Scene the prompt describes; prompts of one scene are a cluster.", nullable=False),
     _field("style", pa.string(), "original (as web texts) or descriptive.", nullable=False),
-    _field("category", pa.string(), "T2I-CompBench category: color, shape, texture, spatial, numeracy, complex.", nullable=False),
+    _field(
+        "category",
+        pa.string(),
+        "T2I-CompBench category: color, shape, texture, spatial, numeracy, complex.",
+        nullable=False,
+    ),
     _field("prompt", pa.string(), "The text.", nullable=False),
-    _field("facts", pa.string(), "What the prompt says, as JSON: objects and relation (see synthweb.language).", nullable=False),
+    _field(
+        "facts",
+        pa.string(),
+        "What the prompt says, as JSON: objects and relation (see synthweb.language).",
+        nullable=False,
+    ),
     _field("reference_key", pa.string(), "Sample of the reference shard that shows the scene.", nullable=False),
 )
 
@@ -214,7 +244,12 @@ GENERATED = _schema(
 EVALS = _schema(
     "evals",
     "One score of one image; aggregates are made from these.",
-    _field("system", pa.string(), "generated, ceiling (real images of the prompts) or floor (real images, shuffled prompts).", nullable=False),
+    _field(
+        "system",
+        pa.string(),
+        "generated, ceiling (real images of the prompts) or floor (real images, shuffled prompts).",
+        nullable=False,
+    ),
     _field("recipe", pa.string(), "Blend the model was trained on; null for ceiling and floor."),
     _field("model", pa.string(), "Digest of the diffusion model; null for ceiling and floor."),
     _field("prompt_id", pa.string(), "Prompt; null for scores of a whole set."),
@@ -222,7 +257,12 @@ EVALS = _schema(
     _field("style", pa.string(), "original, descriptive or all.", nullable=False),
     _field("category", pa.string(), "T2I-CompBench category or all.", nullable=False),
     _field("seed", pa.int64(), "Seed of the image."),
-    _field("metric", pa.string(), "clip_score, color, shape, texture, spatial, numeracy, complex, fd_judge …", nullable=False),
+    _field(
+        "metric",
+        pa.string(),
+        "clip_score, color, shape, texture, spatial, numeracy, complex, fd_judge …",
+        nullable=False,
+    ),
     _field("metric_version", pa.string(), "Version of the rule.", nullable=False),
     _field("scorer", pa.string(), "Digest of the model that scored.", nullable=False),
     _field("value", pa.float64(), "The number.", nullable=False),
@@ -244,5 +284,22 @@ LEADERBOARD = _schema(
     _field("baseline", pa.string(), "Recipe of the paired difference; null on plain rows."),
 )
 
-ALL = (LEDGER, PAGES, PAIRS, SAMPLES, DUPLICATES, CAPTIONS, SCORES, VERDICTS, BLENDS, IMAGE_EMBEDDINGS,
-       TEXT_EMBEDDINGS, LATENTS, METRICS, PROMPTS, GENERATED, EVALS, LEADERBOARD)
+ALL = (
+    LEDGER,
+    PAGES,
+    PAIRS,
+    SAMPLES,
+    DUPLICATES,
+    CAPTIONS,
+    SCORES,
+    VERDICTS,
+    BLENDS,
+    IMAGE_EMBEDDINGS,
+    TEXT_EMBEDDINGS,
+    LATENTS,
+    METRICS,
+    PROMPTS,
+    GENERATED,
+    EVALS,
+    LEADERBOARD,
+)

@@ -25,7 +25,9 @@ def as_table(rows: Iterable[Mapping[str, Any]] | pa.Table, schema: pa.Schema) ->
         rows = list(rows)
         unknown = sorted({field for row in rows for field in row} - set(schema.names))
         if unknown:
-            raise SchemaMismatchError(f"table {name!r} has no field {unknown[0]!r}: its fields are {', '.join(schema.names)}")
+            raise SchemaMismatchError(
+                f"table {name!r} has no field {unknown[0]!r}: its fields are {', '.join(schema.names)}"
+            )
         try:
             table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

@@ -17,9 +17,9 @@ from typing import Any
 import dagster as dg
 
 from t2i_assets.config import Environment, load_settings
-from t2i_assets.instance import prepare, variables
 from t2i_assets.demo.order import Unit, by_urgency, units
 from t2i_assets.demo.terminal import Display
+from t2i_assets.instance import prepare, variables
 
 WORKERS = 2
 
@@ -130,5 +130,3 @@ def _why(result: dg.ExecuteInProcessResult) -> str:
                 error = error.cause
             return str(error.message).strip()
     return "the run failed without saying why"
-
-

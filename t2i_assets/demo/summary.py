@@ -22,14 +22,23 @@ def print_summary(home: Path, fresh: int, console: Console) -> None:
     for row in query(place, FUNNEL).to_pylist():
         funnel.add_row(row["stage"], f"{row['count']:,}")
     console.print(funnel)
-    board = Table("prompts", "metric", "model", _right("score"), _right("95 % interval"), _right("n"), title="Leaderboard", title_justify="left")
+    board = Table(
+        "prompts",
+        "metric",
+        "model",
+        _right("score"),
+        _right("95 % interval"),
+        _right("n"),
+        title="Leaderboard",
+        title_justify="left",
+    )
     for row in query(place, BOARD).to_pylist():
         model = row["model"] if row["baseline"] is None else f"{row['model']} − {row['baseline']}"
         interval = "" if row["low"] is None else f"{row['low']:.3f} … {row['high']:.3f}"
         board.add_row(row["style"], row["metric"], model, f"{row['value']:.3f}", interval, str(row["n"]))
     console.print(board)
     console.print(f"{fresh} assets made, the others were there. Report: {place.report}")
-    console.print("Next: make ui · t2i query \"SELECT * FROM models\" · t2i synthweb")
+    console.print('Next: make ui · t2i query "SELECT * FROM models" · t2i synthweb')
 
 
 def _right(name: str) -> Column:

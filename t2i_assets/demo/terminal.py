@@ -76,7 +76,9 @@ class Display:
     def _say(self, text: str) -> None:
         elapsed = int(time.monotonic() - self.started)
         self.console.print(
-            f"[dim]{elapsed // 60:2d}:{elapsed % 60:02d} {self.done:3d}/{self.total}[/] {text}", highlight=False, soft_wrap=True
+            f"[dim]{elapsed // 60:2d}:{elapsed % 60:02d} {self.done:3d}/{self.total}[/] {text}",
+            highlight=False,
+            soft_wrap=True,
         )
 
 

@@ -18,7 +18,13 @@ from t2i_assets.corpus.artifacts import read_ref
 from t2i_assets.corpus.home import Home
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 pytestmark = [
     pytest.mark.ui,
@@ -35,7 +41,18 @@ def web_ui(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         port = free.getsockname()[1]
     log = (tmp_path / "ui.log").open("w")
     server = subprocess.Popen(
-        [sys.executable, "-m", "t2i_assets.cli", "ui", "--preset", "smoke", "--home", str(tmp_path), "--port", str(port)],
+        [
+            sys.executable,
+            "-m",
+            "t2i_assets.cli",
+            "ui",
+            "--preset",
+            "smoke",
+            "--home",
+            str(tmp_path),
+            "--port",
+            str(port),
+        ],
         stdout=log,
         stderr=subprocess.STDOUT,
         env=dict(os.environ),
