@@ -101,7 +101,7 @@ class AutoregressivePriorConfig(JobConfig):
     width: int = Field(default=128, gt=0, description="Width of the transformer.")
     layers: int = Field(default=2, gt=0, description="Layers of the transformer.")
     heads: int = Field(default=4, gt=0, description="Attention heads.")
-    components: int = Field(default=24, gt=0, description="Principal components kept, in order of eigenvalue.")
+    components: int = Field(default=16, gt=0, description="Principal components kept, in order of eigenvalue.")
     buckets: int = Field(default=32, gt=1, description="Buckets that a component is quantised into.")
     dot_buckets: int = Field(default=16, gt=1, description="Buckets of the dot product of text and image embedding.")
     caption_dropout: float = Field(default=0.1, ge=0, lt=1, description="Share of captions dropped for guidance.")
@@ -176,9 +176,9 @@ class AutoencoderConfig(JobConfig):
     precision: Literal["fp32", "bf16"] = Field(default="bf16", description="Arithmetic of forward and backward passes.")
     image_size: int = Field(default=32, gt=0, description="Side of the images, pixels.")
     widths: tuple[int, ...] = Field(
-        default=(16, 32, 64), min_length=1, description="Channels at each scale, fine to coarse; each step halves the side."
+        default=(16, 32, 64), min_length=1, description="Channels at each scale, fine to coarse; each halves the side."
     )
-    layers: int = Field(default=1, gt=0, description="Residual blocks per scale of the encoder; the decoder has one more.")
+    layers: int = Field(default=1, gt=0, description="Residual blocks per scale; one more in the decoder.")
     norm_groups: int = Field(default=8, gt=0, description="Groups of the group norms.")
     latent_channels: int = Field(default=8, gt=0, description="Channels of the latents.")
     kl_weight: float = Field(default=1e-5, ge=0, description="Weight of the KL divergence to a unit Gaussian.")
@@ -205,12 +205,12 @@ class DiffusionConfig(JobConfig):
     """Text-conditional latent diffusion: diffusers' UNet2DConditionModel on the states of CLIP's text encoder."""
 
     precision: Literal["fp32", "bf16"] = Field(default="bf16", description="Arithmetic of forward and backward passes.")
-    widths: tuple[int, ...] = Field(default=(64, 128), min_length=1, description="Channels at each scale, fine to coarse.")
+    widths: tuple[int, ...] = Field(default=(64, 128), min_length=1, description="Channels per scale, fine to coarse.")
     layers: int = Field(default=1, gt=0, description="Residual blocks per scale going down; one more going up.")
     heads: int = Field(default=4, gt=0, description="Attention heads.")
     norm_groups: int = Field(default=16, gt=0, description="Groups of the group norms.")
     timesteps: int = Field(default=1000, gt=1, description="Steps of the cosine noise schedule.")
-    min_snr_gamma: float = Field(default=0.0, ge=0, description="Min-SNR weighting (Hang et al. 2023); 0 weighs equally.")
+    min_snr_gamma: float = Field(default=0.0, ge=0, description="Min-SNR weights (Hang et al. 2023); 0 weighs equally.")
     caption_dropout: float = Field(default=0.1, ge=0, lt=1, description="Share of captions dropped for guidance.")
     held_out: float = Field(default=0.05, gt=0, lt=1, description="Share of samples kept for evaluation, as CLIP's.")
     sampler: SamplerConfig = Field(default=SamplerConfig(), description="How the sample grid is drawn.")
@@ -220,7 +220,8 @@ class DiffusionConfig(JobConfig):
 class GenerateConfig(JobConfig):
     """Images for prompts."""
 
+    precision: Literal["fp32", "bf16"] = Field(default="bf16", description="Arithmetic of the U-Net.")
     model_digest: str = Field(default="", description="Digest of the diffusion model, written on every image.")
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="Seeds of the noise: one image per prompt each.")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="Seeds of the noise: an image each.")
     batch_size: int = Field(default=60, gt=0, description="Images per forward pass.")
     sampler: SamplerConfig = Field(default=SamplerConfig(), description="How images are drawn.")

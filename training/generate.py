@@ -41,6 +41,8 @@ def main(job: Job[GenerateConfig, GenerateInputs], reporter: Reporter) -> None:
     images = draw_all(model, asked, config, reporter)
 
     rows = []
+    for stale in job.output.glob(".*.tmp"):  # of a try that was killed while it wrote
+        stale.unlink()
     tar = TarWriter(job.output / "00000.tar")
     for (prompt, seed), image in zip(asked, images, strict=True):
         key, data = f"{prompt['prompt_id']}-{seed}", as_png(image)
@@ -76,7 +78,8 @@ def draw_all(
         batch = asked[start : start + config.batch_size]
         noise = torch.cat([noise_for([prompt["scene_id"]], seed, shape) for prompt, seed in batch])
         states = model.text_encoder([prompt["prompt"] for prompt, _ in batch])
-        latents = sample(unet, model.scheduler, noise, states, unconditional, config.sampler)
+        with torch.autocast(noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            latents = sample(unet, model.scheduler, noise, states, unconditional, config.sampler)
         images.append(decode(model.autoencoder, latents))
         reporter.log(start + len(batch), len(asked))
     return torch.cat(images)
