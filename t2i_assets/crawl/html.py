@@ -1,6 +1,7 @@
 """What stands on a page: links, robots tags, licence, images and every text about them, with the field of each."""
 
 import codecs
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,7 +44,10 @@ class Text:
 
 @dataclass(frozen=True)
 class ImageCandidate:
-    """One image of a page. ``url`` is absolute, or what stood there where it is no address (``problem`` says why)."""
+    """One image of a page. ``url`` is absolute, or what stood there where it is no address (``problem`` says why).
+
+    Of a data URI the kind and a digest are kept.
+    """
 
     url: str
     field: str
@@ -180,7 +184,8 @@ def _candidate(
     if not address.strip():
         url, problem = str(base), "no_address"
     elif address.strip().lower().startswith("data:"):
-        url, problem = address.strip()[:64].partition(",")[0], "data_uri"
+        kind, _, data = address.strip().partition(",")
+        url, problem = f"{kind[:64]},{hashlib.sha256(data.encode()).hexdigest()[:16]}…", "data_uri"
     else:
         try:
             url = normalise_url(address, base)

@@ -42,8 +42,8 @@ def _page_rows(page: dict[str, Any], config: CrawlConfig, snapshot: str) -> Iter
         texts: list[tuple[str | None, str | None]] = [
             (cleaned, one.field) for one in image.texts if (cleaned := clean(one.text))
         ]
-        rejected = None if verdict.allowed else f"page_{verdict.rule}"
-        rejected = rejected or _reject(image, config) or (None if texts else "no_text")
+        denied = None if verdict.allowed else f"page_{verdict.rule}"
+        rejected = image.problem or denied or _reject(image, config) or (None if texts else "no_text")
         for text, text_field in texts or _NO_TEXTS:
             yield {
                 "snapshot": snapshot,
@@ -70,8 +70,6 @@ def _page_verdict(page: dict[str, Any], metas: list[tuple[str, str]], product: s
 
 def _reject(image: ImageCandidate, config: CrawlConfig) -> str | None:
     """Return why an image is not fetched, as far as its page tells."""
-    if image.problem:
-        return image.problem
     if _VECTOR.search(image.url):
         return "vector"
     declared = [side for side in (image.width, image.height) if side is not None]

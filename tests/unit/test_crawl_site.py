@@ -22,7 +22,8 @@ from t2i_assets.crawl.pairs import extract_pairs
 from t2i_assets.crawl.shards import fetch_images
 from tests.unit.crawl_site import Answer, Site, image, page, picture, serving
 
-FAST = FetchConfig(retries=1, backoff_seconds=0.01, total_seconds=0.5, connect_seconds=0.5, redirects=4)
+FAST = FetchConfig(retries=1, backoff_seconds=0.01, redirects=4)
+HURRIED = FAST.model_copy(update={"total_seconds": 0.5})
 
 
 @pytest.fixture
@@ -188,13 +189,12 @@ def test_a_redirect_is_judged_by_robots_txt_too(site: Site, tmp_path: Path) -> N
 
 
 def test_crawl_delay_is_kept(site: Site, tmp_path: Path) -> None:
-    site.routes["/robots.txt"] = Answer(b"User-agent: *\nCrawl-delay: 0.1", "text/plain")
+    site.routes["/robots.txt"] = Answer(b"User-agent: *\nCrawl-delay: 0.3", "text/plain")
     site.routes |= {f"/{number}": page("x") for number in range(3)}
     site.routes["/"] = page("".join(f"<a href=/{number}>x</a>" for number in range(3)))
     crawl_pages(configure(site), "demo", tmp_path, tmp_path / "l")
-    gaps = [after - before for before, after in zip(site.times[1:], site.times[2:], strict=False)]
-    assert len(gaps) == 3
-    assert min(gaps) > 0.08
+    assert site.asked[1:] == ["/", "/0", "/1", "/2"]
+    assert site.times[4] - site.times[1] > 3 * 0.3 - 0.1
 
 
 @pytest.mark.parametrize("tag", ["noai", "noimageai", "noindex, nofollow", "noimageindex", "none"])
@@ -279,12 +279,12 @@ def test_the_licence_link_goes_with_the_sample(site: Site, tmp_path: Path) -> No
 )
 def test_what_a_server_does_is_named(site: Site, tmp_path: Path, answer: Answer, status: str, asked: int) -> None:
     started = time.monotonic()
-    row = crawl_one_image(site, tmp_path, answer)
+    row = crawl_one_image(site, tmp_path, answer, fetch=HURRIED if status == "timeout" else FAST)
     assert row["status"] == status, row["detail"]
     assert row["detail"]
     assert row["bytes"] == 0 or status in ("decode_failed", "too_small", "wrong_content_type")
     assert site.count("/x.png") == asked
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_a_connection_that_breaks_is_tried_again(site: Site, tmp_path: Path) -> None:
@@ -395,7 +395,11 @@ def test_images_without_use_are_not_fetched_but_have_a_row(site: Site, tmp_path:
     <img src=/icon.png width=16 height=16 alt='a small icon'><img src=/drawing.svg alt='a red circle'>
     <img src=data:image/gif;base64,R0lGOD alt='inline cat'><img alt='no address'>"""
     result = crawl_one_page(site, tmp_path, body)
-    statuses = {row["url"].rpartition("/")[2]: row["status"] for row in result.ledger if row["kind"] == "image"}
+    statuses = {
+        row["url"].rpartition("/")[2].partition(",")[0]: row["status"]
+        for row in result.ledger
+        if row["kind"] == "image"
+    }
     assert statuses == {
         "silent.png": "no_text", "blank.png": "no_text", "pixel.gif": "too_small", "icon.png": "too_small",
         "drawing.svg": "wrong_content_type", "gif;base64": "data_uri",
