@@ -45,7 +45,7 @@ class DecodeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    top_p: float = Field(default=0.9, gt=0, le=1, description="Tokens are drawn from the smallest set of this probability.")
+    top_p: float = Field(default=0.9, gt=0, le=1, description="Tokens come from the smallest set of this probability.")
     temperature: float = Field(default=1.0, ge=0, description="Logits are divided by it; 0 takes the likeliest token.")
     max_tokens: int = Field(default=40, gt=0, description="Longest caption, in tokens.")
 
@@ -126,8 +126,11 @@ class CaptionerConfig(JobConfig):
     decoder_layers: int = Field(default=2, gt=0, description="Layers of the multimodal decoder.")
     context_length: int = Field(default=32, gt=2, description="Longest text, tokens, specials included.")
     contrastive_weight: float = Field(default=0.5, ge=0, description="Weight of the contrastive loss in pretraining.")
+    word_dropout: float = Field(
+        default=0.3, ge=0, lt=1, description="Share of the words before each target that are random in finetuning."
+    )
     descriptive_from: Literal["pretrained", "short"] = Field(
-        default="pretrained", description="What the descriptive finetuning starts from."
+        default="short", description="What the descriptive finetuning starts from."
     )
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
     pretrain: OptimizerConfig = OptimizerConfig(steps=100, batch_size=32, lr=1e-3)
@@ -197,8 +200,8 @@ class SamplerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(default=20, gt=0, description="Denoising steps.")
-    guidance_scale: float = Field(default=3.0, ge=0, description="Guidance; 1 is none.")
+    steps: int = Field(default=12, gt=0, description="Denoising steps.")
+    guidance_scale: float = Field(default=2.0, ge=0, description="Guidance; 1 is none.")
 
 
 class DiffusionConfig(JobConfig):
@@ -210,6 +213,9 @@ class DiffusionConfig(JobConfig):
     heads: int = Field(default=4, gt=0, description="Attention heads.")
     norm_groups: int = Field(default=16, gt=0, description="Groups of the group norms.")
     timesteps: int = Field(default=1000, gt=1, description="Steps of the cosine noise schedule.")
+    timestep_shift: float | None = Field(
+        default=0.5, description="Mean of the logit-normal that timesteps are drawn from; null draws them evenly."
+    )
     min_snr_gamma: float = Field(default=0.0, ge=0, description="Min-SNR weights (Hang et al. 2023); 0 weighs equally.")
     caption_dropout: float = Field(default=0.1, ge=0, lt=1, description="Share of captions dropped for guidance.")
     held_out: float = Field(default=0.05, gt=0, lt=1, description="Share of samples kept for evaluation, as CLIP's.")

@@ -37,8 +37,10 @@ class AutoregressivePrior(nn.Module):
         self.prefix = TextPrefix(text_width, embed_dim, width)
         self.dot = nn.Embedding(dot_buckets, width)
         self.component = nn.Parameter(0.02 * torch.randn(components, buckets, width))
+        self.level = nn.Parameter(0.02 * torch.randn(components, width))
         self.transformer = CausalTransformer(width, layers, heads, context_length + 2 + components)
-        self.head = nn.Parameter(width**-0.5 * torch.randn(components, width, buckets))
+        self.head = nn.Parameter(torch.zeros(components, width, buckets))
+        self.slope = nn.Parameter(torch.zeros(components, width, 2))
         self.register_buffer("mean", torch.zeros(embed_dim))
         self.register_buffer("axes", torch.eye(embed_dim)[:components].clone())
         self.register_buffer("bounds", torch.zeros(components, buckets - 1))
@@ -86,10 +88,30 @@ class AutoregressivePrior(nn.Module):
         """
         prefix, mask = self.prefix(text, dropped)
         given = numbers.shape[1]
-        known = self.component[torch.arange(given), numbers]
+        known = self._known()[torch.arange(given), numbers]
         sequence = torch.cat([prefix, self.dot(dot)[:, None], known], dim=1)
         hidden = self.transformer(sequence, F.pad(mask, (0, 1 + given), value=True))[:, prefix.shape[1] :]
-        return torch.einsum("bnw,nwk->bnk", hidden, self.head[: given + 1])
+        return torch.einsum("bnw,nwk->bnk", hidden, self._head()[: given + 1])
+
+    def _levels(self) -> Tensor:
+        """Return what the buckets stand for, in standard deviations of their component, [components, buckets]."""
+        return self.values / self.values.std(dim=1, keepdim=True).clamp(min=1e-6)
+
+    def _known(self) -> Tensor:
+        """Return the tokens of buckets, [components, buckets, width]: a part of its own, and one that says its place.
+
+        Buckets are ordered; a model that must find that out from few samples learns slowly.
+        """
+        return self.component + self._levels()[..., None] * self.level[:, None]
+
+    def _head(self) -> Tensor:
+        """Return the directions of the logits, [components, width, buckets]: free ones, and a parabola over the levels.
+
+        A parabola is the logarithm of a normal distribution whose mean and width the transformer chooses.
+        """
+        levels = self._levels()
+        powers = torch.stack([levels, levels.square()], dim=1)
+        return self.head + torch.einsum("nwp,npk->nwk", self.slope, powers)
 
     def loss(
         self, embeddings: Tensor, text: TextCondition, caption_dropout: float, generator: torch.Generator
