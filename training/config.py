@@ -58,7 +58,7 @@ class ClipConfig(JobConfig):
     vision_layers: int | tuple[int, int, int, int] = Field(
         default=(1, 1, 1, 1), description="Four numbers: blocks of a ModifiedResNet's stages; one: layers of a ViT."
     )
-    vision_width: int = Field(default=32, gt=0, description="Width of the ResNet's stem or of the ViT.")
+    vision_width: int = Field(default=24, gt=0, description="Width of the ResNet's stem or of the ViT.")
     patch_size: int = Field(default=4, gt=0, description="Side of a ViT's patches, pixels.")
     context_length: int = Field(default=32, gt=2, description="Tokens per text, specials included.")
     text_width: int = Field(default=128, gt=0, description="Width of the text transformer.")
@@ -71,7 +71,9 @@ class ClipConfig(JobConfig):
         "left out of the loss, or a positive of equal weight.",
     )
     held_out: float = Field(default=0.05, gt=0, lt=1, description="Share of samples kept for retrieval recall.")
-    optimizer: OptimizerConfig = OptimizerConfig(steps=1000, batch_size=96, lr=1e-3, weight_decay=0.1)
+    optimizer: OptimizerConfig = OptimizerConfig(
+        steps=260, batch_size=96, lr=1e-3, weight_decay=0.1, log_every=5, evaluate_every=100
+    )
 
 
 class EmbedConfig(JobConfig):
@@ -92,7 +94,9 @@ class DiffusionPriorConfig(JobConfig):
     guidance_scale: float = Field(default=1.0, ge=0, description="Guidance at evaluation; 1 is none.")
     samples: int = Field(default=2, gt=0, description="Samples drawn per caption; the one nearest to the text is kept.")
     held_out: float = Field(default=0.05, gt=0, lt=1, description="Share of samples kept for evaluation, as CLIP's.")
-    optimizer: OptimizerConfig = OptimizerConfig(steps=400, batch_size=64, lr=1e-3, weight_decay=0.06, ema_decay=0.99)
+    optimizer: OptimizerConfig = OptimizerConfig(
+        steps=300, batch_size=64, lr=1e-3, weight_decay=0.06, ema_decay=0.99, log_every=5
+    )
 
 
 class AutoregressivePriorConfig(JobConfig):
@@ -107,7 +111,9 @@ class AutoregressivePriorConfig(JobConfig):
     caption_dropout: float = Field(default=0.1, ge=0, lt=1, description="Share of captions dropped for guidance.")
     guidance_scale: float = Field(default=1.0, ge=0, description="Guidance at evaluation; 1 is none.")
     held_out: float = Field(default=0.05, gt=0, lt=1, description="Share of samples kept for evaluation, as CLIP's.")
-    optimizer: OptimizerConfig = OptimizerConfig(steps=300, batch_size=64, lr=1e-3, weight_decay=0.04, ema_decay=0.99)
+    optimizer: OptimizerConfig = OptimizerConfig(
+        steps=300, batch_size=64, lr=1e-3, weight_decay=0.04, ema_decay=0.99, log_every=5
+    )
 
 
 class CaptionerConfig(JobConfig):

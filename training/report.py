@@ -96,7 +96,7 @@ class Reporter:
 
 
 def draw_loss(rows: list[dict[str, Any]], title: str, path: Path) -> None:
-    """Draw every loss of the rows: the logged values faint, their running mean on top, held-out values as dots."""
+    """Draw every loss of the rows: the logged values faint, a smoothed curve on top, held-out values as dots."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second that only the end of a job pays
     from matplotlib.figure import Figure as Canvas
 
@@ -111,7 +111,7 @@ def draw_loss(rows: list[dict[str, Any]], title: str, path: Path) -> None:
             axes.plot(steps, values, "o", color=colour, markersize=5, markeredgecolor="white", label=name, zorder=3)
         else:
             axes.plot(steps, values, color=colour, alpha=0.25, linewidth=1)
-            axes.plot(steps, _running_mean(values), color=colour, linewidth=1.8, label=name)
+            axes.plot(steps, _smoothed(values), color=colour, linewidth=1.8, label=name)
     axes.set(xlabel="step", ylabel="loss", title=title)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -123,13 +123,13 @@ def _curve_names(rows: list[dict[str, Any]]) -> list[str]:
     return sorted({row["name"] for row in rows if row["name"].split("/")[-1] == "loss"})
 
 
-def _running_mean(values: list[float], weight: float = 0.8) -> list[float]:
-    means: list[float] = []
-    total = count = 0.0
-    for value in values:
-        total = weight * total + value
-        count = weight * count + 1
-        means.append(total / count)
+def _smoothed(values: list[float]) -> list[float]:
+    """Return the mean of each value and its neighbours: as many on both sides, a fifteenth of the curve in all."""
+    reach = len(values) // 30
+    means = []
+    for n in range(len(values)):
+        near = min(reach, n, len(values) - 1 - n)
+        means.append(sum(values[n - near : n + near + 1]) / (2 * near + 1))
     return means
 
 
