@@ -18,6 +18,7 @@ from training.loop import Batch, Figures, Task, train
 from training.models.autoencoder import decode, load_autoencoder
 from training.models.clip import load_clip
 from training.models.diffusion import (
+    Condition,
     TextEncoder,
     build_scheduler,
     build_unet,
@@ -59,15 +60,15 @@ def main(job: Job[DiffusionConfig, DiffusionInputs], reporter: Reporter) -> None
     held_out = [number for number in used if is_held_out(keys[number], config.held_out)][:MOST_HELD_OUT]
     rest = [number for number in used if not is_held_out(keys[number], config.held_out)]
 
-    states, unconditional = text_encoder(texts.texts), text_encoder([""])
-    data = Captioned([keys[number] for number in rest], latents[rest], texts, states, config.seed)
+    conditions, unconditional = text_encoder(texts.texts), text_encoder([""])
+    data = Captioned([keys[number] for number in rest], latents[rest], texts, conditions, config.seed)
     captions = texts.likeliest([keys[number] for number in held_out]) if held_out else torch.zeros(0, dtype=torch.long)
     task = Denoising(
-        build_unet(config, tuple(latents.shape[1:]), text_encoder.width),
+        build_unet(config, tuple(latents.shape[1:]), text_encoder.width, text_encoder.embed_dim),
         build_scheduler(config.timesteps),
         unconditional,
         config,
-        (latents[held_out], states[captions]),
+        (latents[held_out], conditions[captions]),
     )
     final = train(task, data, config.optimizer, job.output, reporter, config.seed, config.precision)
     save_diffusion(task.unet, task.scheduler, job.inputs.autoencoder, job.inputs.clip, job.output)
@@ -89,9 +90,9 @@ class Denoising(Task):
         self,
         unet: UNet2DConditionModel,
         scheduler: DDIMScheduler,
-        unconditional: Tensor,
+        unconditional: Condition,
         config: DiffusionConfig,
-        held_out: tuple[Tensor, Tensor],
+        held_out: tuple[Tensor, Condition],
     ) -> None:
         super().__init__()
         self.unet = unet
@@ -101,37 +102,40 @@ class Denoising(Task):
         self.held_out = held_out
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
-        states = batch["states"]
-        dropped = torch.rand(len(states), generator=generator, device=states.device) < self.config.caption_dropout
-        states = torch.where(dropped[:, None, None], self.unconditional.to(states.device), states)
-        loss, error, timesteps = diffusion_loss(
-            self.unet, self.scheduler, batch["latents"], states, self.config.min_snr_gamma, generator
+        latents = batch["latents"]
+        dropped = torch.rand(len(latents), generator=generator, device=latents.device) < self.config.caption_dropout
+        nothing = self.unconditional.to(latents.device)
+        condition = Condition(
+            torch.where(dropped[:, None, None], nothing.states, batch["states"]),
+            torch.where(dropped[:, None], nothing.embeddings, batch["embeddings"]),
         )
+        loss, error, timesteps = diffusion_loss(self.unet, self.scheduler, latents, condition, self.config, generator)
         return loss, loss_by_timestep(error, timesteps, self.config.timesteps)
 
     def evaluate(self) -> Figures:
-        latents, states = self.held_out
+        latents, condition = self.held_out
         if not len(latents):
             return {}
         generator = torch.Generator().manual_seed(LOSS_SEED)
-        _, error, timesteps = diffusion_loss(self.unet, self.scheduler, latents, states, 0.0, generator)
+        _, error, timesteps = diffusion_loss(self.unet, self.scheduler, latents, condition, self.config, generator)
         bins = loss_by_timestep(error, timesteps, self.config.timesteps)
         return {"val/loss": error.mean(), **{f"val/{name}": value for name, value in bins.items()}}
 
 
 class Captioned:
-    """Latents, each with the states of the caption that the blend draws for it in the epoch."""
+    """Latents, each with the condition of the caption that the blend draws for it in the epoch."""
 
-    def __init__(self, keys: list[str], latents: Tensor, texts: BlendTexts, states: Tensor, seed: int) -> None:
-        self.keys, self.latents, self.texts, self.states, self.seed = keys, latents, texts, states, seed
+    def __init__(self, keys: list[str], latents: Tensor, texts: BlendTexts, conditions: Condition, seed: int) -> None:
+        self.keys, self.latents, self.texts, self.conditions, self.seed = keys, latents, texts, conditions, seed
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def batch(self, indices: np.ndarray, epochs: np.ndarray) -> Batch:
         keys = [self.keys[index] for index in indices]
-        captions = self.texts.draw(self.seed, epochs.tolist(), keys)
-        return {"keys": keys, "latents": self.latents[indices], "states": self.states[captions]}
+        drawn = self.conditions[self.texts.draw(self.seed, epochs.tolist(), keys)]
+        latents = self.latents[indices]
+        return {"keys": keys, "latents": latents, "states": drawn.states, "embeddings": drawn.embeddings}
 
 
 def read_latents(directories: Sequence[Path]) -> tuple[list[str], Tensor]:

@@ -77,9 +77,9 @@ def draw_all(
     for start in range(0, len(asked), config.batch_size):
         batch = asked[start : start + config.batch_size]
         noise = torch.cat([noise_for([prompt["scene_id"]], seed, shape) for prompt, seed in batch])
-        states = model.text_encoder([prompt["prompt"] for prompt, _ in batch])
+        condition = model.text_encoder([prompt["prompt"] for prompt, _ in batch])
         with torch.autocast(noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            latents = sample(unet, model.scheduler, noise, states, unconditional, config.sampler)
+            latents = sample(unet, model.scheduler, noise, condition, unconditional, config.sampler)
         images.append(decode(model.autoencoder, latents))
         reporter.log(start + len(batch), len(asked))
     return torch.cat(images)

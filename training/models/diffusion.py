@@ -1,9 +1,11 @@
 """Text-conditional latent diffusion (Rombach et al. 2022): the U-Net, its loss, and the directory it is saved in.
 
 The loss is the velocity's (Salimans and Ho 2022, appendix D): v = α ε - σ x. The schedule is the cosine of
-Nichol and Dhariwal 2021. The text's condition is every state of a frozen CLIP text encoder.
+Nichol and Dhariwal 2021. The condition is a frozen CLIP text encoder's: all its states, which cross-attention reads,
+and the text's embedding, which is added to the time's (as GLIDE does, Nichol et al. 2022, section 3.1).
 """
 
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +34,25 @@ class LatentDiffusion:
     text_encoder: "TextEncoder"
 
 
+@dataclass(frozen=True)
+class Condition:
+    """What a U-Net is told of B texts: ``states`` [B, L, W] and ``embeddings`` [B, E]."""
+
+    states: Tensor
+    embeddings: Tensor
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def __getitem__(self, index: Tensor | slice) -> "Condition":
+        return Condition(self.states[index], self.embeddings[index])
+
+    def to(self, device: torch.device) -> "Condition":
+        return Condition(self.states.to(device), self.embeddings.to(device))
+
+
 class TextEncoder:
-    """A frozen CLIP text encoder as a condition: its states, with zeros after the end of the text.
+    """A frozen CLIP text encoder as a condition, of unit variance, with zero states after the end of the text.
 
     Zeros are keys and values that say nothing, so every text has the same shape and is encoded alike in any batch.
     """
@@ -45,18 +64,27 @@ class TextEncoder:
     def width(self) -> int:
         return self.clip.ln_final.weight.shape[0]
 
+    @property
+    def embed_dim(self) -> int:
+        return self.clip.text_projection.shape[1]
+
     @torch.no_grad()
-    def __call__(self, texts: list[str], batch_size: int = 256) -> Tensor:
-        """Return the states of texts, float32 [N, L, W]; the empty text stands for no condition."""
-        rows = [torch.zeros(0, self.clip.context_length, self.width)]
+    def __call__(self, texts: list[str], batch_size: int = 256) -> Condition:
+        """Return the condition of texts, float32; the empty text stands for no condition."""
+        states = [torch.zeros(0, self.clip.context_length, self.width)]
+        embeddings = [torch.zeros(0, self.embed_dim)]
         for start in range(0, len(texts), batch_size):
-            states, mask, _ = encode_text_states(self.clip, self.tokenizer(texts[start : start + batch_size]))
-            rows.append(states.float().masked_fill(~mask[:, :, None], 0))
-        return torch.cat(rows)
+            tokens = self.tokenizer(texts[start : start + batch_size])
+            of_tokens, mask, of_text = encode_text_states(self.clip, tokens)
+            states.append(of_tokens.float().masked_fill(~mask[:, :, None], 0))
+            embeddings.append(of_text.float() * math.sqrt(self.embed_dim))
+        return Condition(torch.cat(states), torch.cat(embeddings))
 
 
-def build_unet(config: DiffusionConfig, latent_shape: tuple[int, int, int], text_width: int) -> UNet2DConditionModel:
-    """Return a freshly initialised U-Net for latents of shape (C, H, W) and text states of width ``text_width``."""
+def build_unet(
+    config: DiffusionConfig, latent_shape: tuple[int, int, int], text_width: int, embed_dim: int
+) -> UNet2DConditionModel:
+    """Return a freshly initialised U-Net for latents of shape (C, H, W) and the condition's two widths."""
     channels, height, _ = latent_shape
     scales = len(config.widths)
     unet = UNet2DConditionModel(
@@ -68,6 +96,8 @@ def build_unet(config: DiffusionConfig, latent_shape: tuple[int, int, int], text
         down_block_types=("CrossAttnDownBlock2D",) * scales,
         up_block_types=("CrossAttnUpBlock2D",) * scales,
         cross_attention_dim=text_width,
+        class_embed_type="simple_projection",  # the text's embedding, projected and added to the time's
+        projection_class_embeddings_input_dim=embed_dim,
         attention_head_dim=config.heads,  # the number of heads: the field is misnamed in diffusers
         norm_num_groups=config.norm_groups,
     )
@@ -95,34 +125,48 @@ def diffusion_loss(
     unet: UNet2DConditionModel,
     scheduler: DDIMScheduler,
     latents: Tensor,
-    states: Tensor,
-    min_snr_gamma: float,
+    condition: Condition,
+    config: DiffusionConfig,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the weighted loss, a scalar, and each sample's squared error and timestep, [B] each.
 
-    The timesteps of a batch are stratified: evenly spaced from one random start.
-
     Args:
         latents: normalised, [B, C, H, W].
-        states: of the captions, [B, L, W].
-        min_snr_gamma: bound of min-SNR weights (Hang et al. 2023); 0 weighs all timesteps equally.
+        condition: of the captions, B of them.
+        config: where timesteps are drawn (``timestep_shift``) and how they weigh (``min_snr_gamma``).
     """
-    count, device = len(latents), latents.device
-    total = scheduler.config.num_train_timesteps
-    start = torch.rand(1, generator=generator, device=device)
-    timesteps = ((torch.arange(count, device=device) + start) / count * total).long().clamp(max=total - 1)
+    device = latents.device
+    timesteps = draw_timesteps(len(latents), scheduler.config.num_train_timesteps, config.timestep_shift, generator)
     noise = torch.randn(latents.shape, generator=generator, device=device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
     target = scheduler.get_velocity(latents, noise, timesteps)
-    error = (unet(noisy, timesteps, states).sample.float() - target).square().mean(dim=(1, 2, 3))
+    error = (predict(unet, noisy, timesteps, condition) - target).square().mean(dim=(1, 2, 3))
     weights = torch.ones_like(error)
-    if min_snr_gamma:
+    if config.min_snr_gamma:
         alphas = scheduler.alphas_cumprod.to(device)[timesteps]
         snr = alphas / (1 - alphas)
-        weights = snr.clamp(max=min_snr_gamma) / (snr + 1)
+        weights = snr.clamp(max=config.min_snr_gamma) / (snr + 1)
         weights = weights / weights.mean()
     return (weights * error).mean(), error.detach(), timesteps
+
+
+def predict(unet: UNet2DConditionModel, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
+    """Return the U-Net's prediction, float32 [B, C, H, W]."""
+    return unet(noisy, timesteps, condition.states, class_labels=condition.embeddings).sample.float()
+
+
+def draw_timesteps(count: int, total: int, shift: float | None, generator: torch.Generator) -> Tensor:
+    """Return ``count`` timesteps, stratified: one from each of as many equal parts of the distribution.
+
+    The distribution is uniform where ``shift`` is None, else the logit-normal of Esser et al. 2024, section 3.1, with
+    that mean: what is in the picture is decided at noisy timesteps, above the middle.
+    """
+    device = generator.device
+    points = (torch.arange(count, device=device) + torch.rand(count, generator=generator, device=device)) / count
+    if shift is not None:
+        points = torch.sigmoid(torch.special.ndtri(points.clamp(1e-6, 1 - 1e-6)) + shift)
+    return (points * total).long().clamp(max=total - 1)
 
 
 def loss_by_timestep(error: Tensor, timesteps: Tensor, total: int) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from training.config import SamplerConfig
+from training.models.diffusion import Condition, predict
 
 
 @torch.no_grad()
@@ -14,8 +15,8 @@ def sample(
     unet: UNet2DConditionModel,
     scheduler: DDIMScheduler,
     noise: Tensor,
-    states: Tensor,
-    unconditional: Tensor,
+    condition: Condition,
+    unconditional: Condition,
     config: SamplerConfig,
 ) -> Tensor:
     """Return latents [B, C, H, W] drawn from ``noise`` of that shape, deterministically (DDIM with eta 0).
@@ -23,19 +24,22 @@ def sample(
     Guidance (Ho and Salimans 2022) moves each prediction from the unconditional one towards, and past, the conditional.
 
     Args:
-        states: of the texts, [B, L, W].
-        unconditional: of the empty text, [1, L, W].
+        condition: of the texts, B of them.
+        unconditional: of the empty text, one.
     """
     scheduler.set_timesteps(config.steps, device=noise.device)
     latents, count = noise, len(noise)
-    both = torch.cat([states, unconditional.expand(count, -1, -1)])
+    both = Condition(
+        torch.cat([condition.states, unconditional.states.expand(count, -1, -1)]),
+        torch.cat([condition.embeddings, unconditional.embeddings.expand(count, -1)]),
+    )
     for timestep in scheduler.timesteps:
         if config.guidance_scale == 1:
-            prediction = unet(latents, timestep, states).sample
+            prediction = predict(unet, latents, timestep, condition)
         else:
-            conditional, free = unet(torch.cat([latents, latents]), timestep, both).sample.chunk(2)
+            conditional, free = predict(unet, torch.cat([latents, latents]), timestep, both).chunk(2)
             prediction = free + config.guidance_scale * (conditional - free)
-        latents = scheduler.step(prediction.float(), timestep, latents).prev_sample
+        latents = scheduler.step(prediction, timestep, latents).prev_sample
     return latents
 
 
