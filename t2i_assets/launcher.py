@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,9 @@ from t2i_assets.progress import progress_log, unit_name
 GRACE_SECONDS = 20
 TAIL_LINES = 30
 SECONDS_BETWEEN_CURVES = 20.0
+
+# Dagster's own message reader uses a method that Dagster marks as a preview, and warns of it at every job.
+warnings.filterwarnings("ignore", message=r"Function `PipesMessageReader\.expected_writer_count`")
 
 _FIGURE = re.compile(r"(\S+?)=(\S+)")
 

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from t2i_assets.demo.order import Unit
@@ -47,7 +48,7 @@ class Display:
         self.bars.stop()
 
     def begin(self, unit: Unit) -> None:
-        self.tasks[str(unit)] = self.bars.add_task(f"  {unit}", total=None, figures="")
+        self.tasks[str(unit)] = self.bars.add_task(f"  {escape(str(unit))}", total=None, figures="")
         self.said[str(unit)] = time.monotonic()
 
     def end(self, unit: Unit, seconds: float, reused: bool, error: str | None) -> None:
@@ -56,7 +57,7 @@ class Display:
         if self.whole is not None:
             self.bars.advance(self.whole)
         mark, said = ("[red]✗", error or "") if error else ("[dim]=", "already made") if reused else ("[green]✓", "")
-        self._say(f"{mark}[/] {unit}  [dim]{seconds:.1f} s[/] {said}")
+        self._say(f"{mark}[/] {escape(str(unit))}  [dim]{seconds:.1f} s[/] {escape(said)}")
 
     def handler(self) -> logging.Handler:
         """Return a handler of progress records: ``step=3 total=9 loss=2.1`` with the unit in ``record.unit``."""
@@ -71,7 +72,7 @@ class Display:
         self.bars.update(self.tasks[unit], completed=step, total=total or None, figures=shown)
         if not self.console.is_terminal and time.monotonic() - self.said[unit] > SECONDS_BETWEEN_LINES:
             self.said[unit] = time.monotonic()
-            self._say(f"[dim]·[/] {unit}  {step} of {total}  [dim]{shown}[/]")
+            self._say(f"[dim]·[/] {escape(unit)}  {step} of {total}  [dim]{shown}[/]")
 
     def _say(self, text: str) -> None:
         elapsed = int(time.monotonic() - self.started)
