@@ -36,6 +36,15 @@ from t2i_assets.synthweb.scenes import Scene, sample_scene
 SNAPSHOT = "demo"
 SITE = "http://127.0.0.1:8399"
 CATEGORIES = ("color", "shape", "texture", "spatial", "numeracy", "complex")
+COPY = f"{SITE}/copy.jpg"
+LOST = {f"{SITE}/lost/{status}.jpg": status for status in ("http_4xx", "decode_failed", "too_small")}
+DISEASES = {
+    AltDisease.COMPLETE: 10,
+    AltDisease.PARTIAL: 35,
+    AltDisease.ONE_WORD: 20,
+    AltDisease.MISLEADING: 20,
+    AltDisease.FILE_NAME: 15,
+}
 RIGHT = {"blend_95_5": {"descriptive": 0.72, "original": 0.45}, "alt_only": {"descriptive": 0.28, "original": 0.38}}
 """How often the model of a recipe gets one category of a prompt right."""
 
@@ -57,6 +66,7 @@ class _Builder:
         self.home, self.rng, self.until, self.done = home, rng, until, False
         self.made: dict[tuple[str, str], Artifact] = {}
         self.scenes: dict[str, Scene] = {}
+        self.samples: list[tuple[dict[str, Any], bytes]] = []
 
     def publish(
         self,
@@ -89,8 +99,7 @@ class _Builder:
 
 
 def _crawl(home: _Builder, samples: int) -> None:
-    rng = home.rng
-    ledger = home.home.ledger(SNAPSHOT)
+    rng, ledger = home.rng, home.home.ledger(SNAPSHOT)
     pages = [_ledger_row("page", f"{SITE}/gallery/{i}", _page_status(rng)) for i in range(max(12, samples // 3))]
     write_table(ledger / "pages.parquet", pages, schemas.LEDGER)
     fetched = [
@@ -109,7 +118,11 @@ def _crawl(home: _Builder, samples: int) -> None:
         "pages", lambda _: home.home.pages(SNAPSHOT), _table("00000.parquet", fetched, schemas.PAGES),
         partition=SNAPSHOT, fetched=True, seconds=4.2,
     )  # fmt: skip
-    pairs = [_pair(rng, i) for i in range(int(samples * 1.6))]
+    home.samples = [_web_sample(home, number) for number in range(samples)]
+    urls = [row["image_url"] for row, _ in home.samples]
+    wanted = [_pair(url, None) for url in [*urls, COPY, *LOST]]
+    reasons = rng.choices(["no_text", "icon", "data_uri", "page_noai"], [5, 4, 1, 2], k=samples // 2)
+    pairs = wanted + [_pair(f"{SITE}/rejected/{number}.jpg", reason) for number, reason in enumerate(reasons)]
     home.publish(
         "image_text_pairs", lambda _: home.home.pairs(SNAPSHOT),
         _table("00000.parquet", pairs, schemas.PAIRS),
@@ -118,40 +131,21 @@ def _crawl(home: _Builder, samples: int) -> None:
 
 
 def _shards(home: _Builder, samples: int) -> None:
-    rng, images = home.rng, []
-
     def write(out: Path) -> dict[str, Any]:
         with ShardWriter(out, SNAPSHOT, 1000) as writer:
-            for i in range(samples):
-                scene = sample_scene(rng)
-                disease = rng.choices(
-                    [
-                        AltDisease.COMPLETE,
-                        AltDisease.PARTIAL,
-                        AltDisease.ONE_WORD,
-                        AltDisease.MISLEADING,
-                        AltDisease.FILE_NAME,
-                    ],
-                    [10, 35, 20, 20, 15],
-                )[0]
-                text = alt_text(scene, disease, rng) or "image"
-                labels = ["file_name"] if disease is AltDisease.FILE_NAME else []
-                row, data = _sample(scene, text, labels, i)
-                writer.write(row, data, text)
-                home.scenes[row["key"]] = scene
-                images.append(_ledger_row("image", row["image_url"], "ok", row["key"]))
+            for row, data in home.samples:
+                writer.write(row, data, row["alt_text"])
         return {"samples": samples}
 
     home.publish(
         "shards", lambda _: home.home.shards(SNAPSHOT), write,
         partition=SNAPSHOT, inputs={"image_text_pairs": ("image_text_pairs", SNAPSHOT)}, fetched=True, seconds=21.5,
     )  # fmt: skip
-    lost = [
-        _ledger_row("image", f"{SITE}/lost/{i}.jpg", s)
-        for i, s in enumerate(["http_4xx", "decode_failed", "too_small"])
-    ]
-    copy = _ledger_row("image", f"{SITE}/copy.jpg", "ok", images[0]["key"])
-    write_table(home.home.ledger(SNAPSHOT) / "images.parquet", [*images, copy, *lost], schemas.LEDGER)
+    images = [_ledger_row("image", row["image_url"], "ok", row["key"]) for row, _ in home.samples]
+    images += [_ledger_row("image", url, status) for url, status in LOST.items()]
+    images += [_ledger_row("image", f"{SITE}/rejected/{number}.jpg", "no_text") for number in range(samples // 2)]
+    images.append(_ledger_row("image", COPY, "ok", images[0]["key"]))
+    write_table(home.home.ledger(SNAPSHOT) / "images.parquet", images, schemas.LEDGER)
     keys = list(home.scenes)
     clusters = [
         {
@@ -544,6 +538,15 @@ def _sample(scene: Scene, text: str, labels: list[str], number: int) -> tuple[di
     }, data.getvalue()
 
 
+def _web_sample(home: _Builder, number: int) -> tuple[dict[str, Any], bytes]:
+    scene = sample_scene(home.rng)
+    disease = home.rng.choices(list(DISEASES), list(DISEASES.values()))[0]
+    text = alt_text(scene, disease, home.rng) or "image"
+    row, data = _sample(scene, text, ["file_name"] if disease is AltDisease.FILE_NAME else [], number)
+    home.scenes[row["key"]] = scene
+    return row, data
+
+
 def _caption(
     key: str, source: str, text: str, captioner: str | None = None, decode: str | None = None, seed: int | None = None,
     log_probability: float | None = None,
@@ -580,16 +583,15 @@ def _page_status(rng: random.Random) -> str:
     return rng.choices(["ok", "http_4xx", "robots_disallowed", "http_5xx", "timeout"], [80, 8, 6, 3, 3])[0]
 
 
-def _pair(rng: random.Random, number: int) -> dict[str, Any]:
-    rejected = rng.choices([None, "no_text", "icon", "data_uri", "page_noai"], [65, 15, 12, 4, 4])[0]
+def _pair(url: str, rejected: str | None) -> dict[str, Any]:
     return {
         "snapshot": SNAPSHOT,
         "source": "synthweb",
-        "page_url": f"{SITE}/gallery/{number % 20}",
-        "image_url": f"{SITE}/images/{number}.jpg",
+        "page_url": f"{SITE}/gallery/1",
+        "image_url": url,
         "image_field": "src",
         "text": None if rejected == "no_text" else "a red star",
         "text_field": "alt",
-        "position": number % 20,
+        "position": 0,
         "rejected": rejected,
     }

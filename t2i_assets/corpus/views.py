@@ -273,9 +273,10 @@ VIEWS: tuple[View, ...] = (
             SELECT snapshot, 2, 'images wanted', 'image URL', CASE WHEN wanted THEN 'passed' ELSE rejected END
             FROM candidates
             UNION ALL
-            SELECT snapshot, 3, 'images fetched and decoded', 'image URL',
-                   CASE WHEN status IN ('ok', 'unchanged') THEN 'passed' ELSE status END
-            FROM images
+            SELECT i.snapshot, 3, 'images fetched and decoded', 'image URL',
+                   CASE WHEN i.status IN ('ok', 'unchanged') THEN 'passed' ELSE i.status END
+            FROM images AS i ANTI JOIN candidates AS c
+              ON c.snapshot = i.snapshot AND c.image_url = i.url AND NOT c.wanted
             UNION ALL
             SELECT snapshot, 4, 'samples', 'image',
                    CASE WHEN row_number() OVER (PARTITION BY snapshot, key ORDER BY url) = 1

@@ -40,7 +40,7 @@ def curves(shown: Sequence[Curve], x_label: str = "step") -> str:
     body = [_grid(TOP + (HEIGHT - TOP - BOTTOM) * (high - (scale(t))) / (high - low), _number(t)) for t in ticks]
     for curve in shown:
         placed = [place(x, y) for x, y in curve.points if math.isfinite(y)]
-        if curve.dots:
+        if curve.dots or len(placed) == 1:
             body += [f'<circle class="{curve.css}" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>' for x, y in placed]
         elif placed:
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)

@@ -16,6 +16,7 @@ SOURCES = {
     "synthetic_descriptive": "Synthetic, descriptive",
     "human": "Human",
 }
+EMPTY = "(empty)"
 CAPTIONS_READ = 20_000
 EXAMPLES_EACH = 3
 
@@ -114,14 +115,14 @@ def examples(evidence: Evidence) -> dict[str, list[Example]]:
         """
     )
     kinds: dict[str, list[str]] = {
-        "The alt text says what the picture shows: kept": [r["key"] for r in verdicts if r["alt"] == "kept"],
-        "The filter found that the alt text does not match: rejected": [
+        "Alt texts that were kept": [r["key"] for r in verdicts if r["alt"] == "kept"],
+        "Alt texts that the filter rejected": [
             r["key"] for r in verdicts if r["alt"] in ("itm_below_threshold", "itc_below_threshold")
         ],
-        "The alt text is no caption at all: rejected by hygiene rules": [
+        "Alt texts that hygiene rules rejected": [
             r["key"] for r in verdicts if r["alt"] not in (None, "kept", "itm_below_threshold", "itc_below_threshold")
         ],
-        "The filter rejected a synthetic caption": [r["key"] for r in verdicts if r["synthetic"] is False],
+        "Synthetic captions that the filter rejected": [r["key"] for r in verdicts if r["synthetic"] is False],
     }
     if not verdicts:
         kinds = {"Samples": [row["key"] for row in evidence.rows("SELECT key FROM samples ORDER BY key LIMIT 12")]}
@@ -201,12 +202,24 @@ def _statistics(evidence: Evidence, source: str, total: int, kept: float | None)
         distinct=len(set(texts)) / read,
         capitals=sum(text[:1].isupper() for text in texts) / read,
         full_stops=sum(text.endswith(".") for text in texts) / read,
-        openings=[(text, count / read) for text, count in openings.most_common(4)],
-        repeated=[(text, count) for text, count in repeated if count > 1],
+        openings=[(text or EMPTY, count / read) for text, count in openings.most_common(4)],
+        repeated=[(text or EMPTY, count) for text, count in repeated if count > 1],
         lengths=histogram([lengths[n] for n in range(1, 31)], ("1 word", "30 or more"), css, "caption lengths"),
-        itm=histogram([bins.get(n, 0) for n in range(20)], ("0", "1"), css, "ITM probability") if bins else "",
+        itm=histogram([bins.get(n, 0) for n in range(20)], ("0", "1"), css, "ITM probability", _threshold(evidence))
+        if bins
+        else "",
         kept=kept,
     )
+
+
+def _threshold(evidence: Evidence) -> float | None:
+    rows = evidence.rows(
+        """
+        SELECT DISTINCT (config->>'itm_threshold')::DOUBLE AS threshold
+        FROM artifacts WHERE asset = 'filtered_captions' AND current
+        """
+    )
+    return rows[0]["threshold"] if len(rows) == 1 else None
 
 
 def blends(evidence: Evidence) -> list[BlendStatistics]:

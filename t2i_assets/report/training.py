@@ -69,17 +69,20 @@ def _panel(asset: str, rows: list[Row], recipes: list[str]) -> Panel:
     series: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for row in rows:
         series[row["partition"], row["name"]].append((row["step"], row["value"]))
-    names = sorted({name for _, name in series if _is_loss(name)}, key=lambda name: (name != "loss", name))
-    if "loss" in names:
-        names = [name for name in names if name.split("/")[-1] == "loss"]
-    partitions = sorted({partition for partition, _ in series})
+    names = sorted({name for _, name in series if name.split("/")[-1] == "loss"}, key=_phase)
+    names = names or sorted({name for _, name in series if name.endswith("_loss")})
+    phases = list(dict.fromkeys(_phase(name) for name in names))
     shown: list[Curve] = []
     legend = {}
-    for partition in partitions:
-        for number, name in enumerate(name for name in names if (partition, name) in series):
-            css = f"recipe-{recipes.index(partition)}" if partition in recipes else f"series-{number % 4}"
+    for partition in sorted({partition for partition, _ in series}):
+        for name in (name for name in names if (partition, name) in series):
+            css = (
+                f"recipe-{recipes.index(partition)}"
+                if partition in recipes
+                else f"series-{phases.index(_phase(name)) % 4}"
+            )
             points = series[partition, name]
-            label = name if partition == "_" else partition
+            label = _phase(name) if partition == "_" else partition
             legend[label] = css
             if "val/" in name:
                 shown.append(Curve(label, f"dot {css}", points, dots=True))
@@ -97,18 +100,22 @@ def _panel(asset: str, rows: list[Row], recipes: list[str]) -> Panel:
     )
 
 
-def _is_loss(name: str) -> bool:
-    return name.split("/")[-1] == "loss" or name.endswith("_loss")
+def _phase(name: str) -> str:
+    """Return the phase that a loss was logged in, its name where there is one phase."""
+    return name.replace("val/", "").removesuffix("/loss")
 
 
 def _figures(summaries: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
-    """Return the first final figures, those of several partitions side by side."""
+    """Return final figures, measured ones before counts, those of several partitions side by side."""
     names = list(dict.fromkeys(name for summary in summaries.values() for name in summary if name != "steps"))
+    names.sort(key=lambda name: all(isinstance(summary.get(name), int) for summary in summaries.values()))
     shown = []
     for name in names:
         values = [summary.get(name) for summary in summaries.values()]
         if all(isinstance(value, int | float) for value in values):
-            shown.append((name, " · ".join(f"{value:.4g}" for value in values)))
+            shown.append(
+                (name, " · ".join(f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for value in values))
+            )
     return shown[:FIGURES_SHOWN]
 
 

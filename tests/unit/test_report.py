@@ -107,9 +107,9 @@ def test_the_headline_claims_no_more_than_the_interval(
 @pytest.mark.parametrize(
     ("until", "missing", "present"),
     [
-        ("pages", 7, "pages fetched"),
+        ("pages", 8, "pages fetched"),
         ("synthetic_captions", 5, "descriptive"),
-        ("caption_blend", 4, "alt_only"),
+        ("caption_blend", 4, "blend_95_5"),
         ("generated_images", 2, "Descriptive prompts"),
     ],
 )
