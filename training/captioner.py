@@ -8,7 +8,9 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from open_clip.coca_model import CoCa
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -51,7 +53,8 @@ def main(job: Job[CaptionerConfig, CaptionerInputs], reporter: Reporter) -> None
     captioner = Captioner(build_coca(architecture), tokenizer, architecture)
 
     def learn(data: PairData, held_out: PairData | None, contrastive_weight: float, phase: str) -> CaptionerTask:
-        task = CaptionerTask(captioner.model, held_out, contrastive_weight)
+        word_dropout = 0.0 if contrastive_weight else config.word_dropout
+        task = CaptionerTask(captioner.model, held_out, contrastive_weight, word_dropout)
         train(task, data, getattr(config, phase), job.output, reporter, config.seed, config.precision, phase)
         return task
 
@@ -73,22 +76,24 @@ def main(job: Job[CaptionerConfig, CaptionerInputs], reporter: Reporter) -> None
 class CaptionerTask(Task):
     """CoCa's loss on augmented images; held-out pairs are scored as they are."""
 
-    def __init__(self, model: torch.nn.Module, held_out: PairData | None, contrastive_weight: float) -> None:
+    def __init__(self, model: CoCa, held_out: PairData | None, contrastive_weight: float, word_dropout: float) -> None:
         super().__init__()
         self.model = model
         self.held_out = held_out
         self.contrastive_weight = contrastive_weight
+        self.word_dropout = word_dropout
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
         images = augment(batch["images"], generator)
-        return coca_loss(self.model, images, batch["tokens"], self.contrastive_weight)
+        return coca_loss(self.model, images, batch["tokens"], self.contrastive_weight, self.word_dropout, generator)
 
     @torch.no_grad()
     def evaluate(self) -> Figures:
         """Return loss and accuracy of the next token on held-out pairs, given all tokens before it."""
         if self.held_out is None or len(self.held_out) == 0:
             return {}
-        batch = self.held_out.batch(*_first(len(self.held_out)))
+        indices = np.arange(min(len(self.held_out), 256))
+        batch = self.held_out.batch(indices, np.zeros_like(indices))
         tokens = batch["tokens"]
         logits = self.model(to_signed(batch["images"]), tokens)["logits"].float()
         ends = tokens.argmax(dim=1, keepdim=True)
@@ -96,13 +101,6 @@ class CaptionerTask(Task):
         real = torch.arange(1, tokens.shape[1]) <= ends
         loss = F.cross_entropy(logits[real], labels[real])
         return {"val/loss": loss, "val/token_accuracy": (logits.argmax(dim=2) == labels)[real].float().mean()}
-
-
-def _first(count: int) -> tuple[Any, Any]:
-    import numpy as np
-
-    indices = np.arange(min(count, 256))
-    return indices, np.zeros_like(indices)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.models.stem import ConvStem
+from training.models.stem import ConvStem, grid_positions
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -58,9 +58,8 @@ class BlipFilter(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        patches = (config.image_size // config.patch_size) ** 2
         self.stem = ConvStem(config.patch_size, width, config.stem_blocks)
-        self.patch_position = nn.Parameter(torch.randn(patches, width) * 0.02)
+        self.patch_position = nn.Parameter(grid_positions(config.image_size // config.patch_size, width))
         self.image_layers = nn.ModuleList(_ImageLayer(width, config.heads) for _ in range(config.image_layers))
         self.image_norm = nn.LayerNorm(width)
         self.image_projection = nn.Linear(width, config.embed_dim)

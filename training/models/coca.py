@@ -8,6 +8,7 @@ open_clip 3.3.0, ``open_clip.coca_model``. What differs from open_clip's default
   play; ``embed_cls`` stays on, because without it the text tower takes no prefix shorter than its context.
 - The class token's place is the end of the *padded* text: the contrastive loss sees texts at full context length.
 - Token 0 is both the padding and "!": the caption loss finds the padding by position, after the first end of text.
+- ``custom_text`` must be set, or ``open_clip.create_model`` builds a CLIP that knows no decoder.
 - A ``ConvStem`` may stand in the place of the
   ViT's patch embedding. It is recorded as ``stem_blocks`` beside ``model_cfg``; open_clip itself loads only
   directories where that is 0.
@@ -64,6 +65,7 @@ def coca_config(
     return {
         "model_cfg": {
             "embed_dim": width,
+            "custom_text": True,
             "init_logit_scale": 2.6592,
             "vision_cfg": {
                 "image_size": image_size,
@@ -84,7 +86,7 @@ def coca_config(
 
 def build_coca(config: dict[str, Any]) -> CoCa:
     """Return an initialised CoCa of ``config``; torch's global generator draws the weights."""
-    model = CoCa(**config["model_cfg"])
+    model = CoCa(**{name: value for name, value in config["model_cfg"].items() if name != "custom_text"})
     vision = config["model_cfg"]["vision_cfg"]
     decoder = model.text_decoder
     nn.init.normal_(decoder.text_projection, std=decoder.width**-0.5)
@@ -94,21 +96,29 @@ def build_coca(config: dict[str, Any]) -> CoCa:
 
 
 def coca_loss(
-    model: CoCa, images: Tensor, tokens: Tensor, contrastive_weight: float, label_smoothing: float = 0.0
+    model: CoCa,
+    images: Tensor,
+    tokens: Tensor,
+    contrastive_weight: float,
+    word_dropout: float = 0.0,
+    generator: torch.Generator | None = None,
 ) -> tuple[Tensor, dict[str, float | Tensor]]:
     """Return CoCa's loss (equation 4): caption cross-entropy plus ``contrastive_weight`` times InfoNCE.
 
     ``images`` (N, 3, S, S) in [-1, 1]; ``tokens`` (N, L) as the tokenizer gives them. Texts that are equal within
-    the batch are no negatives of each other: an advert stands on many pages.
+    the batch are no negatives of each other: an advert stands on many pages. Where there is no contrastive loss, a
+    share ``word_dropout`` of the words that the decoder is given, not of those it must say, is exchanged for random
+    ones, so that it looks at the picture instead of learning captions by heart (Bowman et al. 2016, section 3.1).
     """
     end = tokens.argmax(dim=1)
     longest = int(end.max()) + 1
     image_features, image_tokens = model._encode_image(images)
-    text_features, text_tokens = model._encode_text(tokens if contrastive_weight else tokens[:, :longest])
+    given = tokens if contrastive_weight else _drop_words(tokens[:, :longest], word_dropout, generator)
+    text_features, text_tokens = model._encode_text(given)
     logits = model.text_decoder(image_tokens, text_tokens[:, : longest - 1]).float()
     position = torch.arange(1, longest, device=tokens.device)
     labels = tokens[:, 1:longest].masked_fill(position > end[:, None], -100)
-    caption = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=label_smoothing)
+    caption = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
     if not contrastive_weight:
         return caption, {"caption_loss": caption.detach()}
     similarity = model.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * image_features.float() @ text_features.float().T
@@ -117,6 +127,15 @@ def coca_loss(
     contrastive = (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)) / 2
     figures = {"caption_loss": caption.detach(), "contrastive_loss": contrastive.detach()}
     return caption + contrastive_weight * contrastive, figures
+
+
+def _drop_words(tokens: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
+    if share == 0:
+        return tokens
+    dropped = torch.rand(tokens.shape, generator=generator, device=tokens.device) < share
+    dropped[:, 0] = False
+    words = torch.randint(1, int(tokens.max()) - 1, tokens.shape, generator=generator, device=tokens.device)
+    return torch.where(dropped, words, tokens)
 
 
 def save_captioner(captioner: Captioner, merges: Path, directory: Path) -> None:

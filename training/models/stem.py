@@ -4,12 +4,12 @@ Source: Xiao et al., "Early Convolutions Help Transformers See Better" (2021): s
 normalisation down to the patch grid; here residual blocks may follow on the grid.
 """
 
+import itertools
 from math import log2
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-FIRST_WIDTH = 32
 
 
 class ConvStem(nn.Module):
@@ -20,11 +20,11 @@ class ConvStem(nn.Module):
         halvings = int(log2(patch_size))
         if 2**halvings != patch_size:
             raise ValueError(f"the convolutional stem halves the image: patch_size {patch_size} is no power of 2")
-        widths = [min(FIRST_WIDTH * 2**level, width) for level in range(halvings)] + [width]
+        widths = [width >> (halvings - level) for level in range(halvings + 1)]
         self.first = nn.Sequential(nn.Conv2d(3, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]))
         self.halvings = nn.ModuleList(
             nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after))
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            for before, after in itertools.pairwise(widths)
         )
         self.blocks = nn.ModuleList(_ConvBlock(width) for _ in range(blocks))
 
@@ -35,6 +35,18 @@ class ConvStem(nn.Module):
         for block in self.blocks:
             x = block(x)
         return x
+
+
+def grid_positions(side: int, width: int) -> Tensor:
+    """Return sine and cosine codes of a square grid's places, (side * side, width), row by row; ``width`` in fours.
+
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.5, half of the channels per axis.
+    """
+    rates = 10_000 ** (-torch.arange(width // 4) / (width // 4))
+    angles = torch.arange(side)[:, None] * rates
+    axis = torch.cat([angles.sin(), angles.cos()], dim=1)
+    rows, columns = axis[:, None].expand(side, side, -1), axis[None].expand(side, side, -1)
+    return torch.cat([rows, columns], dim=2).flatten(0, 1)
 
 
 class _ConvBlock(nn.Module):

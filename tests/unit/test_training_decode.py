@@ -1,0 +1,143 @@
+"""Writing captions: the KV cache gives open_clip's own logits, and a caption depends on its sample alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from tests.unit.drawn_corpus import write_tokenizer
+from training.config import DecodeConfig
+from training.models.coca import Captioner, build_coca, coca_config, coca_loss, load_captioner, save_captioner
+from training.models.decode import CachedDecoder, detokenize, pick_tokens, write_captions
+from training.tokenizer import MERGES, load
+
+torch.set_num_threads(1)
+
+CONTEXT = 24
+
+
+@pytest.fixture(scope="module")
+def merges(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("tokenizer")
+    write_tokenizer(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def captioner(merges: Path) -> Captioner:
+    return tiny_captioner(merges, stem_blocks=1)
+
+
+def tiny_captioner(merges: Path, stem_blocks: int) -> Captioner:
+    torch.manual_seed(0)
+    tokenizer = load(merges, CONTEXT)
+    config = coca_config(
+        tokenizer.vocab_size, 32, 8, 32, 1, 2, 2, heads=2, context_length=CONTEXT, stem_blocks=stem_blocks
+    )
+    return Captioner(build_coca(config).eval(), tokenizer, config)
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@torch.no_grad()
+def test_the_cache_gives_the_logits_of_the_whole_model(captioner: Captioner, images: torch.Tensor) -> None:
+    tokens = captioner.tokenizer(["a solid red star left of a dotted blue circle on a gray background"] * len(images))
+    _, image_tokens = captioner.model._encode_image(images)
+    whole = captioner.model(images, tokens)["logits"]
+    decoder = CachedDecoder(captioner.model, image_tokens)
+    steps = torch.stack([decoder.step(tokens[:, position]) for position in range(CONTEXT - 1)], dim=1)
+    length = int(tokens[0].argmax())
+    torch.testing.assert_close(steps[:, :length], whole[:, :length], atol=1e-4, rtol=0)
+
+
+def test_the_log_probability_is_the_models_own(captioner: Captioner, images: torch.Tensor) -> None:
+    config = DecodeConfig(max_tokens=6, top_p=0.5, temperature=0.7)
+    written = write_captions(captioner.model, captioner.tokenizer, images, [str(n) for n in range(6)], 0, config)
+    start, end = captioner.tokenizer.sot_token_id, captioner.tokenizer.eot_token_id
+    for image, caption in zip(images, written, strict=True):
+        ended = [end] if len(caption.tokens) < config.max_tokens else []
+        tokens = torch.tensor([[start, *caption.tokens, *ended]])
+        with torch.no_grad():
+            logits = captioner.model(image[None], tokens, output_labels=False)["logits"][0, :-1]
+        logits[:, start] = -torch.inf
+        expected = logits.log_softmax(dim=1).gather(1, tokens[0, 1:, None]).sum().item()
+        assert caption.log_probability == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_caption_does_not_depend_on_its_batch(captioner: Captioner, images: torch.Tensor) -> None:
+    names = [f"sample{n}" for n in range(6)]
+    config = DecodeConfig(max_tokens=10)
+    together = write_captions(captioner.model, captioner.tokenizer, images, names, 3, config)
+    for number in (5, 2):
+        part = slice(number, number + 1)
+        (alone,) = write_captions(captioner.model, captioner.tokenizer, images[part], names[part], 3, config)
+        assert alone.tokens == together[number].tokens
+    other = write_captions(captioner.model, captioner.tokenizer, images, names, 4, config)
+    assert [caption.tokens for caption in other] != [caption.tokens for caption in together]
+
+
+def test_tokens_are_drawn_from_the_nucleus_in_proportion() -> None:
+    probability = torch.tensor([0.1, 0.5, 0.05, 0.35])
+    chances = torch.from_numpy(np.linspace(0, 1, 4000, endpoint=False))
+    token = pick_tokens(probability.log().expand(4000, 4), chances, top_p=0.8, temperature=1.0)
+    share = token.bincount(minlength=4) / 4000
+    torch.testing.assert_close(share, torch.tensor([0, 0.5 / 0.85, 0, 0.35 / 0.85]), atol=2e-3, rtol=0)
+    assert set(pick_tokens(probability.log().expand(50, 4), chances[:50], top_p=0.8, temperature=0).tolist()) == {1}
+
+
+def test_punctuation_closes_up_to_its_word(captioner: Captioner) -> None:
+    text = "a red star, a blue circle and a green square."
+    assert detokenize(captioner.tokenizer, captioner.tokenizer.encode(text)) == text
+
+
+def test_a_saved_captioner_comes_back_the_same(
+    captioner: Captioner, merges: Path, images: torch.Tensor, tmp_path: Path
+) -> None:
+    save_captioner(captioner, merges / MERGES, tmp_path)
+    again = load_captioner(tmp_path)
+    config = DecodeConfig(max_tokens=8)
+    names = [str(n) for n in range(6)]
+    assert write_captions(again.model, again.tokenizer, images, names, 0, config) == write_captions(
+        captioner.model, captioner.tokenizer, images, names, 0, config
+    )
+
+
+def test_open_clip_itself_loads_a_captioner_without_a_stem(merges: Path, images: torch.Tensor, tmp_path: Path) -> None:
+    captioner = tiny_captioner(merges, stem_blocks=0)
+    save_captioner(captioner, merges / MERGES, tmp_path)
+    theirs = open_clip.create_model(f"local-dir:{tmp_path}").eval()
+    tokens = captioner.tokenizer(["two green squares"] * len(images))
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(images, tokens)["logits"], captioner.model(images, tokens)["logits"])
+    assert json.loads((tmp_path / "open_clip_config.json").read_text())["stem_blocks"] == 0
+
+
+def test_padding_is_no_target_and_equal_texts_are_no_negatives(captioner: Captioner, images: torch.Tensor) -> None:
+    texts = captioner.tokenizer(["a red star", "a red star", "two blue squares beside a circle"])
+    longer = torch.nn.functional.pad(texts, (0, 0))
+    short_only, _ = coca_loss(captioner.model, images[:2], longer[:2], 0.0)
+    logits = captioner.model(images[:2], texts[:2])["logits"][:, :4]
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), texts[:2, 1:5].flatten())
+    torch.testing.assert_close(short_only, expected)
+    _, figures = coca_loss(captioner.model, images[:2], texts[:2], 1.0)
+    assert float(figures["contrastive_loss"]) == pytest.approx(float(np.log(2)), abs=1e-5)
+
+
+def test_dropped_words_change_what_the_decoder_is_given_but_not_what_it_must_say(
+    captioner: Captioner, images: torch.Tensor
+) -> None:
+    tokens = captioner.tokenizer(["a solid red star above a dotted blue circle"] * 6)
+    losses = []
+    for seed in (0, 0, 1):
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            losses.append(float(coca_loss(captioner.model, images, tokens, 0.0, 0.5, generator)[0]))
+    plain = float(coca_loss(captioner.model, images, tokens, 0.0)[0])
+    assert losses[0] == losses[1]
+    assert len({*losses, plain}) == 3
