@@ -19,16 +19,24 @@ MODULE_OF = {
     "opencv-python-headless": "cv2",
     "open-clip-torch": "open_clip",
     "dagster-webserver": None,
+    "accelerate": None,
 }
-"""Modules whose name is not that of their distribution; None where a program is used, not a module."""
+"""Modules whose name is not that of their distribution; None where a program is used, or another library uses it."""
 
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", name.strip())[0]).lower()
 
 
-def declared() -> set[str]:
-    return {normal(requirement) for requirement in PROJECT["project"]["dependencies"]}
+def declared(*extras: str) -> set[str]:
+    optional = PROJECT["project"]["optional-dependencies"]
+    return {
+        normal(name) for names in (PROJECT["project"]["dependencies"], *map(optional.get, extras)) for name in names
+    }
+
+
+def modules(distributions: set[str]) -> set[str]:
+    return {MODULE_OF.get(name, name.replace("-", "_")) or "" for name in distributions} - {""}
 
 
 def pinned() -> dict[str, str]:
@@ -49,9 +57,12 @@ def imported_by(package: str) -> set[str]:
 
 def test_every_import_is_declared_and_every_declaration_is_imported() -> None:
     imported = set().union(*(imported_by(package) for package in PACKAGES))
-    modules = {MODULE_OF.get(name, name.replace("-", "_")) for name in declared()} - {None}
-    assert imported - modules == set(), "imported, not declared"
-    assert modules - imported == set(), "declared, not imported"
+    assert imported - modules(declared()) == set(), "imported, not declared"
+    assert modules(declared()) - imported == set(), "declared, not imported"
+
+
+def test_tests_import_what_the_dev_extra_brings() -> None:
+    assert imported_by("tests") - modules(declared("dev")) - {"tests"} == set()
 
 
 def test_every_dependency_is_pinned_and_explained() -> None:
