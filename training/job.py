@@ -5,7 +5,11 @@ The output directory exists already and may hold the checkpoint of a killed try.
 """
 
 import argparse
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +24,7 @@ Config = TypeVar("Config", bound=JobConfig)
 Inputs = TypeVar("Inputs", bound="JobInputs")
 
 CHECKPOINTS = "*checkpoint.pt"
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class JobInputs(BaseModel):
@@ -61,6 +66,7 @@ def run(
     except JobError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    _end_with_parent()
     if needs_torch:
         _prepare_torch(job.config)
     with Reporter(job.name, job.output, job.config.model_dump(mode="json")) as reporter:
@@ -97,6 +103,21 @@ class _JobFile(BaseModel):
     inputs: dict[str, object]
     output: Path
     name: str
+
+
+def _end_with_parent() -> None:
+    """Have this process get SIGTERM, which writes a checkpoint, when the one that launched it is gone.
+
+    A launcher that was killed with -9 cannot stop its job; without this the job would go on beside its successor.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
 
 
 def _prepare_torch(config: JobConfig) -> None:
