@@ -40,7 +40,7 @@ class AutoregressivePrior(nn.Module):
         self.level = nn.Parameter(0.02 * torch.randn(components, width))
         self.transformer = CausalTransformer(width, layers, heads, context_length + 2 + components)
         self.head = nn.Parameter(torch.zeros(components, width, buckets))
-        self.slope = nn.Parameter(torch.zeros(components, width, 2))
+        self.slope = nn.Parameter(width**-0.5 * torch.randn(components, width, 2) * torch.tensor([1.0, 0.0]))
         self.register_buffer("mean", torch.zeros(embed_dim))
         self.register_buffer("axes", torch.eye(embed_dim)[:components].clone())
         self.register_buffer("bounds", torch.zeros(components, buckets - 1))
