@@ -239,7 +239,7 @@ def _blend(evidence: Evidence, name: str, row: Mapping[str, Any]) -> BlendStatis
     for caption in evidence.rows("SELECT key, source, weight FROM blends WHERE current AND name = ?", name):
         choices[caption["key"]].append((caption["source"], caption["weight"]))
     drawn: Counter[str] = Counter()
-    expected: Counter[str] = Counter()
+    expected: dict[str, float] = defaultdict(float)
     for key, found in choices.items():
         drawn[found[draw(0, 0, key, [weight for _, weight in found])][0]] += 1
         for source, weight in found:
