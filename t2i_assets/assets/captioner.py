@@ -9,7 +9,6 @@ import dagster as dg
 from t2i_assets.assets.crawl import shards
 from t2i_assets.assets.source import serving
 from t2i_assets.corpus.digests import digest
-from t2i_assets.crawl.human import fetch_human
 from t2i_assets.jobs import run_job
 from t2i_assets.materialize import Result, made, made_everywhere, materialize
 from t2i_assets.metadata import thumbnails
@@ -31,6 +30,8 @@ def human_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config
     }
 
     def write(out: Path) -> dict[str, Any]:
+        from t2i_assets.crawl.human import fetch_human  # here: the definitions must load in two seconds
+
         with serving(settings, crawl) as reachable:
             url = settings.human_captions_url
             if settings.site is not None:

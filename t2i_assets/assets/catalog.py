@@ -6,10 +6,8 @@ from t2i_assets.assets.blend import caption_blend, every
 from t2i_assets.assets.capfilt import filtered_captions
 from t2i_assets.assets.crawl import near_duplicates
 from t2i_assets.assets.evals import leaderboard, site_truth
-from t2i_assets.corpus.catalog import build_catalog, query
 from t2i_assets.materialize import Result
 from t2i_assets.metadata import rows_table
-from t2i_assets.report import write_report
 from t2i_assets.resources import Pipeline
 
 GROUP = {"group_name": "catalog", "owners": ["team:data"]}
@@ -27,6 +25,8 @@ FUNNEL = """
 )
 def dataset_stats(pipeline: Pipeline) -> Result:
     """The DuckDB catalog: pages, images, samples, captions, scores, verdicts, blends, models, evals and the funnel."""
+    from t2i_assets.corpus.catalog import build_catalog, query  # here: DuckDB takes a third of a second to import
+
     summary = build_catalog(pipeline.place)
     funnel = query(pipeline.place, FUNNEL).to_pylist()
     return dg.MaterializeResult(
@@ -37,5 +37,7 @@ def dataset_stats(pipeline: Pipeline) -> Result:
 @dg.asset(**GROUP, deps=[dataset_stats, site_truth], kinds={"html"}, code_version="1")
 def report(pipeline: Pipeline) -> Result:
     """One self-contained HTML file: funnel, captions, curves, pictures and scores."""
+    from t2i_assets.report import write_report
+
     write_report(pipeline.place, pipeline.place.report)
     return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(pipeline.place.report))})

@@ -1,4 +1,7 @@
-"""From the web to shards: pages, image and text pairs, images, duplicates."""
+"""From the web to shards: pages, image and text pairs, images, duplicates.
+
+The crawl itself is imported where it is called: the definitions must load in two seconds.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +9,6 @@ from typing import Any
 import dagster as dg
 
 from t2i_assets.assets.source import serving
-from t2i_assets.corpus.duplicates import find_duplicates
-from t2i_assets.crawl.pages import crawl_pages
-from t2i_assets.crawl.pairs import extract_pairs
-from t2i_assets.crawl.shards import fetch_images
 from t2i_assets.materialize import Result, made, materialize
 from t2i_assets.metadata import funnel_table, thumbnails
 from t2i_assets.partitions import snapshots
@@ -27,6 +26,8 @@ def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
     snapshot, ledger = context.partition_key, pipeline.place.ledger(context.partition_key)
 
     def write(out: Path) -> dict[str, Any]:
+        from t2i_assets.crawl.pages import crawl_pages
+
         with serving(settings, crawl) as reachable:
             return crawl_pages(reachable, snapshot, out, ledger / "pages.parquet", url_progress(context))
 
@@ -46,13 +47,19 @@ def image_text_pairs(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
     """Image URLs with every text the page gives for them, and the field each came from. Needs no network."""
     source = made(pipeline, "pages", context.partition_key)
     crawl = pipeline.settings.section("crawl", config.overrides)
+
+    def write(out: Path) -> dict[str, Any]:
+        from t2i_assets.crawl.pairs import extract_pairs
+
+        return extract_pairs(source.path, out, context.partition_key, crawl)
+
     return materialize(
         context,
         pipeline,
         path=lambda _: pipeline.place.pairs(context.partition_key),
         config={"crawl": crawl.model_dump(mode="json")},
         inputs={"pages": source},
-        write=lambda out: extract_pairs(source.path, out, context.partition_key, crawl),
+        write=write,
     )
 
 
@@ -65,6 +72,8 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overri
     pairs = made(pipeline, "image_text_pairs", snapshot)
 
     def write(out: Path) -> dict[str, Any]:
+        from t2i_assets.crawl.shards import fetch_images
+
         with serving(settings, crawl) as reachable:
             return fetch_images(pairs.path, reachable, snapshot, out, ledger / "images.parquet", url_progress(context))
 
@@ -85,11 +94,17 @@ def near_duplicates(context: dg.AssetExecutionContext, pipeline: Pipeline, confi
     """Clusters of exact and perceptual duplicates with the member that is kept."""
     source = made(pipeline, "shards", context.partition_key)
     duplicates = pipeline.settings.section("duplicates", config.overrides)
+
+    def write(out: Path) -> dict[str, Any]:
+        from t2i_assets.corpus.duplicates import find_duplicates
+
+        return find_duplicates(source.path, context.partition_key, out, duplicates)
+
     return materialize(
         context,
         pipeline,
         path=lambda _: pipeline.place.dedup(context.partition_key),
         config=duplicates.model_dump(mode="json"),
         inputs={"shards": source},
-        write=lambda out: find_duplicates(source.path, context.partition_key, out, duplicates),
+        write=write,
     )
