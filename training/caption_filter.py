@@ -51,7 +51,7 @@ def main(job: Job[CaptionFilterConfig, CaptionFilterInputs], reporter: Reporter)
     human, held_out = human_pairs(inputs.human, config.image_size).split(config.held_out)
     task = FilterTask(model, PairData(held_out, tokenizer), config.lm_weight)
     for phase, pairs in (("pretrain", crawl), ("finetune", _mixed(human, crawl, config.crawl_share))):
-        data, optimizer = PairData(pairs, tokenizer), getattr(config, phase)
+        data, optimizer = PairData(pairs, tokenizer, mirror=phase == "finetune"), getattr(config, phase)
         train(task, data, optimizer, job.output, reporter, config.seed, config.precision, phase)
     save_filter(model, job.output)
     final = {name: float(value) for name, value in task.evaluate().items()}

@@ -127,7 +127,7 @@ class CaptionerConfig(JobConfig):
     stem_blocks: int = Field(
         default=2, ge=0, description="Residual convolution blocks before the ViT; 0 keeps open_clip's patch embedding."
     )
-    image_layers: int = Field(default=1, ge=0, description="Layers of the ViT.")
+    image_layers: int = Field(default=0, ge=0, description="Layers of the ViT.")
     text_layers: int = Field(default=1, gt=0, description="Layers of the text tower (unimodal decoder).")
     decoder_layers: int = Field(default=2, gt=0, description="Layers of the multimodal decoder.")
     context_length: int = Field(default=32, gt=2, description="Longest text, tokens, specials included.")
@@ -135,13 +135,10 @@ class CaptionerConfig(JobConfig):
     word_dropout: float = Field(
         default=0.3, ge=0, lt=1, description="Share of the words before each target that are random in finetuning."
     )
-    descriptive_from: Literal["pretrained", "short"] = Field(
-        default="short", description="What the descriptive finetuning starts from."
-    )
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
-    pretrain: OptimizerConfig = OptimizerConfig(steps=100, batch_size=32, lr=1e-3)
-    short: OptimizerConfig = OptimizerConfig(steps=150, batch_size=32, lr=1e-3)
-    descriptive: OptimizerConfig = OptimizerConfig(steps=500, batch_size=32, lr=1e-3)
+    pretrain: OptimizerConfig = OptimizerConfig(steps=60, batch_size=32, lr=1e-3)
+    descriptive: OptimizerConfig = OptimizerConfig(steps=1200, batch_size=32, lr=1e-3)
+    short: OptimizerConfig = OptimizerConfig(steps=100, batch_size=32, lr=5e-4)
 
 
 class CaptionFilterConfig(JobConfig):
@@ -153,15 +150,19 @@ class CaptionFilterConfig(JobConfig):
     width: int = Field(default=128, gt=0, description="Channels everywhere.")
     heads: int = Field(default=4, gt=0, description="Attention heads.")
     stem_blocks: int = Field(default=2, ge=0, description="Residual convolution blocks on the patch grid.")
-    image_layers: int = Field(default=1, ge=0, description="Transformer layers over the patches.")
+    image_layers: int = Field(default=0, ge=0, description="Transformer layers over the patches.")
     text_layers: int = Field(default=2, gt=0, description="Text layers, each with cross-attention.")
     context_length: int = Field(default=32, gt=2, description="Longest text, tokens, specials included.")
     embed_dim: int = Field(default=64, gt=0, description="Dimension of the ITC space.")
-    lm_weight: float = Field(default=1.0, ge=0, description="Weight of the language-modelling loss.")
+    lm_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the language-modelling loss; a captioner of its own writes the captions.",
+    )
     crawl_share: float = Field(default=0.0, ge=0, lt=1, description="Share of the crawl's pairs in finetuning.")
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
-    pretrain: OptimizerConfig = OptimizerConfig(steps=100, batch_size=32, lr=1e-3)
-    finetune: OptimizerConfig = OptimizerConfig(steps=250, batch_size=32, lr=1e-3)
+    pretrain: OptimizerConfig = OptimizerConfig(steps=60, batch_size=32, lr=1e-3)
+    finetune: OptimizerConfig = OptimizerConfig(steps=900, batch_size=32, lr=1e-3)
 
 
 class RecaptionConfig(JobConfig):

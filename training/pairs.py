@@ -1,6 +1,7 @@
 """Images with their texts, as the captioner and its filter learn from them: a sample is one (image, text) pair."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,32 +49,46 @@ class PairData:
     """Pairs by index, for ``training.loop.train``.
 
     A batch holds ``images`` (uint8), ``tokens`` (N, context) and ``positives`` (N, N) bool: whether text j is one of
-    the texts of image i.
+    the texts of image i. With ``mirror``, every other time a pair is drawn its image is mirrored and the words left
+    and right of its text change places, so the caption stays true.
     """
 
-    def __init__(self, pairs: Pairs, tokenizer: SimpleTokenizer) -> None:
-        texts = sorted({pair.text for pair in pairs.pairs})
+    def __init__(self, pairs: Pairs, tokenizer: SimpleTokenizer, mirror: bool = False) -> None:
+        self.mirror = mirror
+        texts = sorted({text for pair in pairs.pairs for text in (pair.text, mirrored(pair.text))})
         number = {text: index for index, text in enumerate(texts)}
         self.source = pairs
         self.text_of = np.array([number[pair.text] for pair in pairs.pairs], dtype=np.int64)
+        self.mirrored_text_of = np.array([number[mirrored(pair.text)] for pair in pairs.pairs], dtype=np.int64)
         self.image_of = np.array([pair.image for pair in pairs.pairs], dtype=np.int64)
-        self.texts_of_image: dict[int, set[int]] = {}
-        for image, text in zip(self.image_of.tolist(), self.text_of.tolist(), strict=True):
-            self.texts_of_image.setdefault(image, set()).add(text)
+        self.texts_of_image: dict[tuple[int, bool], set[int]] = {}
+        for index, image in enumerate(self.image_of.tolist()):
+            self.texts_of_image.setdefault((image, False), set()).add(int(self.text_of[index]))
+            self.texts_of_image.setdefault((image, True), set()).add(int(self.mirrored_text_of[index]))
         self.tokens = tokenizer(texts) if texts else torch.zeros(0, 2, dtype=torch.long)
 
     def __len__(self) -> int:
         return len(self.source.pairs)
 
     def batch(self, indices: np.ndarray, epochs: np.ndarray) -> Batch:
-        images, texts = self.image_of[indices], self.text_of[indices]
-        positives = [[text in self.texts_of_image[image] for text in texts.tolist()] for image in images.tolist()]
+        turned = (indices + epochs) % 2 == 1 if self.mirror else np.zeros(len(indices), dtype=bool)
+        images = self.image_of[indices]
+        texts = np.where(turned, self.mirrored_text_of[indices], self.text_of[indices])
+        pixels = self.source.images[torch.from_numpy(images)]
+        pixels = torch.where(torch.from_numpy(turned)[:, None, None, None], pixels.flip(3), pixels)
+        shown = zip(images.tolist(), turned.tolist(), strict=True)
+        positives = [[text in self.texts_of_image[image] for text in texts.tolist()] for image in shown]
         return {
             "keys": [self.source.keys[image] for image in images],
-            "images": self.source.images[torch.from_numpy(images)],
+            "images": pixels,
             "tokens": self.tokens[torch.from_numpy(texts)],
             "positives": torch.tensor(positives),
         }
+
+
+def mirrored(text: str) -> str:
+    """Return what is true of the mirrored image: left and right change places."""
+    return re.sub(r"\b(left|right)\b", lambda word: "right" if word[0] == "left" else "left", text)
 
 
 def crawl_pairs(shards: Sequence[Path], size: int) -> Pairs:
