@@ -87,14 +87,14 @@ def start(directory: Path, pause: float = 0.0, **config: object) -> BaseProcess:
 
 def finish(directory: Path) -> str:
     process = start(directory)
-    process.join(120)
+    process.join()
     log = (directory / "log").read_text()
     assert process.exitcode == 0, log
     return log
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not path.exists():
         assert time.monotonic() < deadline, f"{path.name} never appeared"
         time.sleep(0.02)
