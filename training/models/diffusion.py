@@ -1,8 +1,9 @@
 """Text-conditional latent diffusion (Rombach et al. 2022): the U-Net, its loss, and the directory it is saved in.
 
 The loss is the velocity's (Salimans and Ho 2022, appendix D): v = α ε - σ x. The schedule is the cosine of
-Nichol and Dhariwal 2021. The condition is a frozen CLIP text encoder's: all its states, which cross-attention reads,
-and the text's embedding, which is added to the time's (as GLIDE does, Nichol et al. 2022, section 3.1).
+Nichol and Dhariwal 2021. The condition is a frozen CLIP text encoder's: all its states and words, which
+cross-attention reads, and the text's embedding, which is added to the time's (as GLIDE does, Nichol et al. 2022,
+section 3.1).
 """
 
 import math
@@ -15,6 +16,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from open_clip import CLIP, SimpleTokenizer
 from torch import Tensor
+from torch.nn import functional as F
 
 from training.config import DiffusionConfig
 from training.models.autoencoder import load_autoencoder
@@ -54,6 +56,8 @@ class Condition:
 class TextEncoder:
     """A frozen CLIP text encoder as a condition, of unit variance, with zero states after the end of the text.
 
+    A state is the encoder's own, what a word means where it stands, beside the word's embedding, which word it is: a
+    contrastive encoder forgets much of the latter on the way to its one embedding of the text.
     Zeros are keys and values that say nothing, so every text has the same shape and is encoded alike in any batch.
     """
 
@@ -62,7 +66,7 @@ class TextEncoder:
 
     @property
     def width(self) -> int:
-        return self.clip.ln_final.weight.shape[0]
+        return 2 * self.clip.ln_final.weight.shape[0]
 
     @property
     def embed_dim(self) -> int:
@@ -76,7 +80,8 @@ class TextEncoder:
         for start in range(0, len(texts), batch_size):
             tokens = self.tokenizer(texts[start : start + batch_size])
             of_tokens, mask, of_text = encode_text_states(self.clip, tokens)
-            states.append(of_tokens.float().masked_fill(~mask[:, :, None], 0))
+            words = F.layer_norm(self.clip.token_embedding(tokens), (self.width // 2,))
+            states.append(torch.cat([of_tokens, words], dim=2).float().masked_fill(~mask[:, :, None], 0))
             embeddings.append(of_text.float() * math.sqrt(self.embed_dim))
         return Condition(torch.cat(states), torch.cat(embeddings))
 
@@ -96,6 +101,7 @@ def build_unet(
         down_block_types=("CrossAttnDownBlock2D",) * scales,
         up_block_types=("CrossAttnUpBlock2D",) * scales,
         cross_attention_dim=text_width,
+        resnet_time_scale_shift="scale_shift",  # time and text scale the features too (Dhariwal and Nichol 2021)
         class_embed_type="simple_projection",  # the text's embedding, projected and added to the time's
         projection_class_embeddings_input_dim=embed_dim,
         attention_head_dim=config.heads,  # the number of heads: the field is misnamed in diffusers
