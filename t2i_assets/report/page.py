@@ -85,7 +85,13 @@ def render(page: Page) -> str:
         loader=PackageLoader("t2i_assets.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters.update(
-        uri=data_uri, png=png, percent=_percent, duration=_duration, signed=_signed, recipe=_recipe(page.recipes)
+        uri=data_uri,
+        png=png,
+        percent=_percent,
+        duration=_duration,
+        signed=_signed,
+        number=_number,
+        recipe=_recipe(page.recipes),
     )
     return environment.get_template("report.html.j2").render(page=page)
 
@@ -108,8 +114,15 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def _number(value: float, decimals: int = 2, sign: str = "") -> str:
+    """Return a rounded number; one that would round to 0 keeps a digit more, so that its sign does not mislead."""
+    if value and abs(value) < 0.5 * 10.0**-decimals and decimals < 4:
+        return _number(value, decimals + 1, sign)
+    return f"{value:{sign}.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
 def _signed(value: float, decimals: int = 2) -> str:
-    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    return _number(value, decimals, "+")
 
 
 def _recipe(recipes: list[str]) -> Any:

@@ -52,6 +52,11 @@ class Score:
         """Whether the interval excludes 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
+    def meets(self, floor: "Score") -> bool:
+        """Whether this score is not clearly above ``floor``."""
+        low = self.value if self.low is None else self.low
+        return low <= (floor.value if floor.high is None else floor.high)
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -112,6 +117,16 @@ class Result:
     scales: dict[str, list[Mark]]
     lines: dict[str, list[Line]]
     scenes: int
+
+    @property
+    def at_floor(self) -> list[tuple[str, str]]:
+        """Return (style, recipe) of every compositional score whose interval meets the floor's."""
+        found = []
+        for style, lines in self.lines.items():
+            for line in lines:
+                if line.metric.name == COMPOSITIONAL and line.floor is not None:
+                    found += [(style, name) for name, score in line.recipes.items() if score.meets(line.floor)]
+        return found
 
 
 def result(evidence: Evidence) -> Result | None:

@@ -104,6 +104,18 @@ def test_the_headline_claims_no_more_than_the_interval(
     assert "The interval excludes 0" not in html or "less of" in said
 
 
+def test_a_model_at_the_floor_is_said_to_be_there(home: Home, page: str, tmp_path: Path) -> None:
+    assert "descriptive prompts the score of blend_95_5 is not clearly above the floor" not in page
+    copy = Home(Path(shutil.copytree(home.root, tmp_path / "home")))
+    board = read_ref(copy, "leaderboard").path / "leaderboard.parquet"
+    rows = read_rows(board, LEADERBOARD)
+    for row in rows:
+        if row["system"] == "floor" and row["metric"] == "compositional":
+            row["high"] = 0.9
+    write_table(board, rows, LEADERBOARD)
+    assert "descriptive prompts the score of blend_95_5 is not clearly above the floor" in written(copy, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("until", "missing", "present"),
     [
