@@ -12,7 +12,7 @@ from t2i_assets.resources import Pipeline
 
 GROUP = {"group_name": "catalog", "owners": ["team:data"]}
 FUNNEL = """
-    SELECT stage, reason, sum(count) AS count FROM funnel
+    SELECT stage, reason, sum(count)::BIGINT AS count FROM funnel
     GROUP BY stage_order, stage, reason ORDER BY stage_order, count DESC
 """
 
