@@ -118,10 +118,17 @@ def test_open_clip_itself_loads_a_captioner_without_a_stem(merges: Path, images:
     assert json.loads((tmp_path / "open_clip_config.json").read_text())["stem_blocks"] == 0
 
 
+def test_image_features_tell_images_apart_even_without_transformer_layers(merges: Path, images: torch.Tensor) -> None:
+    tokenizer = load(merges, CONTEXT)
+    config = coca_config(tokenizer.vocab_size, 32, 8, 32, 0, 1, 1, heads=2, context_length=CONTEXT, stem_blocks=1)
+    with torch.no_grad():
+        features = build_coca(config).train().encode_image(images)
+    assert float((features @ features.T - torch.eye(6)).max()) < 1 - 1e-4
+
+
 def test_padding_is_no_target_and_equal_texts_are_no_negatives(captioner: Captioner, images: torch.Tensor) -> None:
     texts = captioner.tokenizer(["a red star", "a red star", "two blue squares beside a circle"])
-    longer = torch.nn.functional.pad(texts, (0, 0))
-    short_only, _ = coca_loss(captioner.model, images[:2], longer[:2], 0.0)
+    short_only, _ = coca_loss(captioner.model, images[:2], texts[:2], 0.0)
     logits = captioner.model(images[:2], texts[:2])["logits"][:, :4]
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), texts[:2, 1:5].flatten())
     torch.testing.assert_close(short_only, expected)
@@ -138,6 +145,7 @@ def test_dropped_words_change_what_the_decoder_is_given_but_not_what_it_must_say
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             losses.append(float(coca_loss(captioner.model, images, tokens, 0.0, 0.5, generator)[0]))
-    plain = float(coca_loss(captioner.model, images, tokens, 0.0)[0])
+    with torch.no_grad():
+        plain = float(coca_loss(captioner.model, images, tokens, 0.0)[0])
     assert losses[0] == losses[1]
     assert len({*losses, plain}) == 3

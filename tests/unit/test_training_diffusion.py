@@ -118,7 +118,7 @@ def test_captions_are_dropped_whole_at_the_configured_rate() -> None:
 def test_the_condition_of_a_text_is_the_same_in_any_company_and_zero_after_its_end(corpus: Path) -> None:
     encoder = TextEncoder(*load_clip(corpus / "clip"))
     together, alone = encoder(["red", "a blue picture", ""], batch_size=2), encoder(["red"])
-    assert together.states.shape == (3, 8, 32)
+    assert together.states.shape == (3, 8, 2 * 32)
     torch.testing.assert_close(together[:1].states, alone.states)
     torch.testing.assert_close(together[:1].embeddings, alone.embeddings)
     torch.testing.assert_close(together.embeddings.square().mean(dim=1), torch.ones(3))

@@ -5,7 +5,8 @@ open_clip 3.3.0, ``open_clip.coca_model``. What differs from open_clip's default
 
 - ``text_decoder.text_projection`` is left uninitialised there (open_clip issue 554): ``build_coca`` initialises it.
 - Without attentional pooling the image tokens are the ViT's own (grid x grid of them), so no pooled dimensions are in
-  play; ``embed_cls`` stays on, because without it the text tower takes no prefix shorter than its context.
+  play. Their mean is the image feature: without ViT layers the class token never sees a patch.
+- ``embed_cls`` stays on, because without it the text tower takes no prefix shorter than its context.
 - The class token's place is the end of the *padded* text: the contrastive loss sees texts at full context length.
 - Token 0 is both the padding and "!": the caption loss finds the padding by position, after the first end of text.
 - ``custom_text`` must be set, or ``open_clip.create_model`` builds a CLIP that knows no decoder.
@@ -74,6 +75,7 @@ def coca_config(
                 "layers": image_layers,
                 "head_width": width // heads,
                 "pos_embed_type": "sin_cos_2d",
+                "pool_type": "avg",
                 "output_tokens": True,
             },
             "text_cfg": {**text, "layers": text_layers, "embed_cls": True, "output_tokens": True},

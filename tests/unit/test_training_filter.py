@@ -1,0 +1,161 @@
+"""The caption filter: how it draws negatives, that it learns to match, and how it scores a snapshot."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from t2i_assets.corpus.schemas import CAPTIONS, SCORES
+from t2i_assets.corpus.tables import read_rows, read_table, write_table
+from t2i_assets.corpus.verdicts import alt_captions
+from tests.unit.drawn_corpus import write_human, write_shards, write_tokenizer
+from training.caption_filter import CaptionFilterInputs
+from training.caption_filter import main as train_filter
+from training.config import CaptionFilterConfig, ScoreConfig
+from training.job import Job
+from training.models.blip_filter import BlipFilter, BlipFilterConfig, _draw_negative, filter_loss
+from training.pairs import Pair, PairData, Pairs, joined
+from training.report import Reporter
+from training.score import ScoreInputs
+from training.score import main as score
+from training.tokenizer import load
+
+torch.set_num_threads(1)
+
+SMALL = {"width": 32, "heads": 2, "patch_size": 8, "stem_blocks": 0, "text_layers": 1, "embed_dim": 16}
+STEPS = {"steps": 2, "batch_size": 4, "lr": 1e-3, "warmup": 1}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("corpus")
+    write_shards(root / "shards", 10, 4)
+    write_human(root / "human", 12)
+    write_tokenizer(root / "tokenizer")
+    (root / "filter").mkdir()
+    inputs = CaptionFilterInputs(tokenizer=root / "tokenizer", shards=[root / "shards"], human=root / "human")
+    config = CaptionFilterConfig.model_validate({**SMALL, "pretrain": STEPS, "finetune": STEPS, "crawl_share": 0.5})
+    with Reporter("caption_filter", root / "filter", {}) as reporter:
+        train_filter(Job("caption_filter", config, inputs, root / "filter"), reporter)
+    return root
+
+
+def score_all(corpus: Path, output: Path) -> None:
+    output.mkdir(exist_ok=True)
+    extra = alt_captions(corpus / "shards")[3] | {
+        "caption_id": "made",
+        "source": "synthetic_short",
+        "caption": "a star",
+    }
+    write_table(output.parent / "synthetic.parquet", [extra], CAPTIONS)
+    inputs = ScoreInputs(
+        caption_filter=corpus / "filter",
+        tokenizer=corpus / "tokenizer",
+        shards=corpus / "shards",
+        captions=[output.parent / "synthetic.parquet"],
+    )
+    with Reporter("caption_scores", output, {}) as reporter:
+        score(Job("caption_scores", ScoreConfig(scorer_digest="f"), inputs, output), reporter)
+
+
+def test_every_alt_text_and_synthetic_caption_is_scored_twice(corpus: Path, tmp_path: Path) -> None:
+    score_all(corpus, tmp_path / "scores")
+    rows = read_rows(tmp_path / "scores", SCORES)
+    expected = {row["caption_id"] for row in alt_captions(corpus / "shards")} | {"made"}
+    for kind, low in (("itm", 0), ("itc", -1)):
+        mine = [row for row in rows if row["kind"] == kind]
+        assert {row["caption_id"] for row in mine} == expected
+        assert len(mine) == len(expected)
+        assert all(low <= row["value"] <= 1 and row["scorer"] == "f" for row in mine)
+
+
+def test_scoring_again_does_only_the_missing_shard_and_comes_out_the_same(corpus: Path, tmp_path: Path) -> None:
+    score_all(corpus, tmp_path / "scores")
+    whole = read_table(tmp_path / "scores", SCORES)
+    (tmp_path / "scores" / "00001.parquet").unlink()
+    before = (tmp_path / "scores" / "00000.parquet").stat().st_mtime_ns
+    score_all(corpus, tmp_path / "scores")
+    assert (tmp_path / "scores" / "00000.parquet").stat().st_mtime_ns == before
+    assert read_table(tmp_path / "scores", SCORES).equals(whole)
+
+
+def test_a_negative_is_never_a_positive_and_the_similar_are_drawn_most() -> None:
+    similarity = torch.tensor([[9.0, 8.0, 1.0, 5.0]]).expand(4, 4)
+    positives = torch.tensor([[True, True, False, False]]).expand(4, 4)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.cat([_draw_negative(similarity, positives, generator) for _ in range(500)]).bincount(minlength=4)
+    assert drawn[:2].sum() == 0
+    assert drawn[3] > 10 * drawn[2] > 0
+
+
+def test_a_batch_of_one_text_still_has_negatives_of_other_images() -> None:
+    drawn = _draw_negative(torch.zeros(4, 4), torch.ones(4, 4, dtype=torch.bool), torch.Generator().manual_seed(0))
+    assert all(int(column) != row for row, column in enumerate(drawn))
+
+
+def test_a_mirrored_image_goes_with_the_mirrored_text(corpus: Path) -> None:
+    image = torch.arange(32, dtype=torch.uint8).expand(1, 3, 32, 32)
+    pairs = Pairs(["a"], image, [Pair(0, "a star to the left of a circle")])
+    tokenizer = load(corpus / "tokenizer", 16)
+    data = PairData(pairs, tokenizer, mirror=True)
+    for epoch, text in ((0, "a star to the left of a circle"), (1, "a star to the right of a circle")):
+        batch = data.batch(np.array([0]), np.array([epoch]))
+        assert torch.equal(batch["tokens"], tokenizer([text]))
+        assert torch.equal(batch["images"][0], image[0].flip(2) if epoch else image[0])
+        assert batch["positives"].tolist() == [[True]]
+
+
+def test_all_captions_of_an_image_and_equal_texts_are_positives(corpus: Path) -> None:
+    pairs = Pairs(["a", "b", "c"], torch.zeros(3, 3, 32, 32, dtype=torch.uint8), [])
+    pairs.pairs.extend([Pair(0, "a star"), Pair(0, "a red star"), Pair(1, "a star"), Pair(2, "two circles")])
+    batch = PairData(pairs, load(corpus / "tokenizer", 16)).batch(np.arange(4), np.zeros(4, dtype=int))
+    expected = [[1, 1, 1, 0], [1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
+    assert batch["positives"].int().tolist() == expected
+    assert batch["keys"] == ["a", "a", "b", "c"]
+    assert len(joined(pairs, pairs, repeat_first=3).pairs) == 16
+
+
+def test_padding_changes_no_score(corpus: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = load(corpus / "tokenizer", 24)
+    model = BlipFilter(config_of(tokenizer.vocab_size, tokenizer.sot_token_id, tokenizer.eot_token_id)).eval()
+    tokens = tokenizer(["a red star above a blue circle"])
+    grounding = model.encode_image(torch.rand(1, 3, 32, 32))
+    short = tokens[:, : int(tokens.argmax()) + 1]
+    torch.testing.assert_close(model.match(tokens, grounding.tokens), model.match(short, grounding.tokens))
+    torch.testing.assert_close(model.encode_text(tokens), model.encode_text(short))
+
+
+def test_it_learns_which_of_two_texts_belongs_to_an_image(corpus: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = load(corpus / "tokenizer", 16)
+    model = BlipFilter(config_of(tokenizer.vocab_size, tokenizer.sot_token_id, tokenizer.eot_token_id))
+    images = torch.stack([torch.full((3, 32, 32), value) for value in (-1.0, -0.3, 0.3, 1.0)])
+    tokens = tokenizer(["a black circle", "a gray square", "two stars", "a white triangle"])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(250):
+        loss, _ = filter_loss(model, images, tokens, torch.eye(4, dtype=torch.bool), generator, lm_weight=0.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        grounding = model.encode_image(images)
+        right = model.match(tokens, grounding.tokens).softmax(dim=1)[:, 1]
+        wrong = model.match(tokens.roll(1, 0), grounding.tokens).softmax(dim=1)[:, 1]
+    assert right.min() > 0.5 > wrong.max()
+
+
+def config_of(vocab_size: int, start: int, end: int) -> BlipFilterConfig:
+    return BlipFilterConfig.model_validate(
+        {
+            **SMALL,
+            "vocab_size": vocab_size,
+            "start_token": start,
+            "end_token": end,
+            "image_layers": 1,
+            "context_length": 24,
+        }
+    )
