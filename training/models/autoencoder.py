@@ -109,4 +109,5 @@ def _statistics(autoencoder: AutoencoderKL) -> tuple[Tensor, Tensor]:
             "the autoencoder's config.json has no latents_mean and latents_std: "
             "train it with training.autoencoder, or measure them with store_statistics"
         )
-    return (torch.tensor(value, device=autoencoder.device).view(1, -1, 1, 1) for value in (mean, std))
+    device = autoencoder.device
+    return torch.tensor(mean, device=device).view(1, -1, 1, 1), torch.tensor(std, device=device).view(1, -1, 1, 1)
