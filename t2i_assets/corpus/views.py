@@ -296,7 +296,7 @@ VIEWS: tuple[View, ...] = (
             FROM blends WHERE current
         )
         FROM (SELECT snapshot, stage_order, stage, unit, reason, count(*) AS count FROM rows GROUP BY ALL)
-        ORDER BY snapshot, stage_order, stage, reason <> 'passed', count DESC
+        ORDER BY snapshot, stage_order, stage, reason <> 'passed', count DESC, reason
         """,
         fields={
             "snapshot": _SNAPSHOT,

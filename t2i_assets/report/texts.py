@@ -77,7 +77,7 @@ class BlendStatistics:
 
 def funnel(evidence: Evidence) -> dict[str, list[Stage]]:
     """Return the stages of each snapshot, in order."""
-    rows = evidence.rows("SELECT * FROM funnel ORDER BY snapshot, stage_order, stage, count DESC")
+    rows = evidence.rows("SELECT * FROM funnel ORDER BY snapshot, stage_order, stage, count DESC, reason")
     found: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         found[row["snapshot"]][row["stage"]].append(row)
