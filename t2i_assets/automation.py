@@ -2,12 +2,11 @@
 
 import dagster as dg
 
-from t2i_assets.partitions import recipes, snapshots
+from t2i_assets.partitions import snapshots
 
 ingest = dg.define_asset_job(
     "ingest",
     selection=dg.AssetSelection.groups("crawl"),
-    partitions_def=snapshots,
     description="Crawl a snapshot: pages, image and text pairs, shards, duplicates.",
 )
 train_captioner = dg.define_asset_job(
@@ -18,13 +17,11 @@ train_captioner = dg.define_asset_job(
 rebuild_captions = dg.define_asset_job(
     "rebuild_captions",
     selection=dg.AssetSelection.groups("capfilt"),
-    partitions_def=snapshots,
     description="Recaption a snapshot, score every caption and judge it.",
 )
 encode = dg.define_asset_job(
     "encode",
     selection=dg.AssetSelection.assets("autoencoder", "latents"),
-    partitions_def=snapshots,
     description="Train the autoencoder and compute a snapshot's latents.",
 )
 train = dg.define_asset_job(
@@ -32,13 +29,11 @@ train = dg.define_asset_job(
     selection=dg.AssetSelection.assets(
         "caption_blend", "clip_model", "clip_embeddings", "diffusion_prior", "autoregressive_prior", "latent_diffusion"
     ),
-    partitions_def=recipes,
     description="Blend captions by a recipe and train CLIP, both priors and the latent diffusion model on the blend.",
 )
 evaluate = dg.define_asset_job(
     "evaluate",
     selection=dg.AssetSelection.groups("evals", "catalog"),
-    partitions_def=recipes,
     description="Generate images for the prompts, score them, rebuild leaderboard, catalog and report.",
 )
 jobs = [ingest, train_captioner, rebuild_captions, encode, train, evaluate]
