@@ -118,12 +118,14 @@ def test_open_clip_itself_loads_a_captioner_without_a_stem(merges: Path, images:
     assert json.loads((tmp_path / "open_clip_config.json").read_text())["stem_blocks"] == 0
 
 
-def test_image_features_tell_images_apart_even_without_transformer_layers(merges: Path, images: torch.Tensor) -> None:
+def test_image_features_tell_images_apart_even_without_transformer_layers(merges: Path) -> None:
+    torch.manual_seed(0)
     tokenizer = load(merges, CONTEXT)
     config = coca_config(tokenizer.vocab_size, 32, 8, 32, 0, 1, 1, heads=2, context_length=CONTEXT, stem_blocks=1)
+    black, white = torch.full((1, 3, 32, 32), -1.0), torch.full((1, 3, 32, 32), 1.0)
     with torch.no_grad():
-        features = build_coca(config).train().encode_image(images)
-    assert float((features @ features.T - torch.eye(6)).max()) < 1 - 1e-4
+        features = build_coca(config).eval().encode_image(torch.cat([black, white]))
+    assert float(features[0] @ features[1]) < 1 - 1e-5
 
 
 def test_padding_is_no_target_and_equal_texts_are_no_negatives(captioner: Captioner, images: torch.Tensor) -> None:
