@@ -114,15 +114,19 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _number(value: float, decimals: int = 2, sign: str = "") -> str:
-    """Return a rounded number; one that would round to 0 keeps a digit more, so that its sign does not mislead."""
-    if value and abs(value) < 0.5 * 10.0**-decimals and decimals < 4:
-        return _number(value, decimals + 1, sign)
-    return f"{value:{sign}.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+def _number(value: float, decimals: int = 2) -> str:
+    return _minus(f"{value:.{decimals}f}")
 
 
 def _signed(value: float, decimals: int = 2) -> str:
-    return _number(value, decimals, "+")
+    """Return a difference; one that would round to 0 keeps more digits, so that its sign does not mislead."""
+    if value and abs(value) < 0.5 * 10.0**-decimals and decimals < 4:
+        return _signed(value, decimals + 1)
+    return _minus(f"{value:+.{decimals}f}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _recipe(recipes: list[str]) -> Any:
