@@ -5,6 +5,7 @@ curve of its loss so far into the asset's observations. When the run is cancelle
 group gets SIGINT, time to write a checkpoint, and then SIGKILL: nothing stays behind.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -72,7 +73,10 @@ def launch(
         )
     job.unlink()
     run = output / "run.json"
-    return json.loads(run.read_text()) if run.exists() else {}
+    if not run.exists():
+        raise dg.Failure(description=f"{module} ended without its run.json: it did not finish its work")
+    result: dict[str, Any] = json.loads(run.read_text())
+    return result
 
 
 def _plain(inputs: Mapping[str, Path | list[Path]]) -> dict[str, str | list[str]]:
@@ -93,7 +97,8 @@ def _follow(process: subprocess.Popen[str], context: dg.AssetExecutionContext, t
             continue
         progress_log.info(line.removeprefix("progress "), extra={"unit": unit_name(context)})
         figures = dict(_FIGURE.findall(line))
-        losses += [(int(figures["step"]), float(figures[name])) for name in figures if name.split("/")[-1] == "loss"]
+        step = int(figures.get("step", 0))
+        losses += [(step, float(figures[name])) for name in figures if name.split("/")[-1] == "loss"]
         if losses and time.monotonic() - observed > SECONDS_BETWEEN_CURVES:
             observed = time.monotonic()
             _observe(context, figures, losses)
@@ -111,11 +116,10 @@ def _observe(context: dg.AssetExecutionContext, figures: Mapping[str, str], loss
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    for sent in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        try:
-            os.killpg(process.pid, sent)
+    """Have the job write a checkpoint and end; whatever of its process group is left after a while is killed."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_SECONDS)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -3,13 +3,16 @@
 The crawl itself is imported where it is called: the definitions must load in two seconds.
 """
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from t2i_assets.assets.source import serving
-from t2i_assets.materialize import Result, made, materialize
+from t2i_assets.corpus.artifacts import Artifact
+from t2i_assets.materialize import Metadata, Result, made, materialize
 from t2i_assets.metadata import funnel_table, thumbnails
 from t2i_assets.partitions import snapshots
 from t2i_assets.progress import url_progress
@@ -17,19 +20,33 @@ from t2i_assets.resources import Overrides, Pipeline
 
 GROUP = {"group_name": "crawl", "partitions_def": snapshots, "owners": ["team:data"]}
 
+LEDGER_FILE = "ledger/ledger.parquet"
+
+
+def keep_ledger(artifact: Artifact, place: Path) -> Metadata:
+    """Put the ledger that an artifact was published with where every ledger of its snapshot lies.
+
+    It is part of the artifact first, so that a kill cannot leave the ledger of one crawl beside the files of another.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    shutil.copyfile(artifact.path / LEDGER_FILE, temporary)
+    temporary.replace(place)
+    return {"ledger": dg.MetadataValue.path(str(place))}
+
 
 @dg.asset(**GROUP, kinds={"html", "parquet"}, code_version="1")
 def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """HTML of the site, fetched politely: robots.txt and consent are read first, every URL tried gets a ledger row."""
     settings = pipeline.settings
     crawl = settings.section("crawl", config.overrides)
-    snapshot, ledger = context.partition_key, pipeline.place.ledger(context.partition_key)
+    snapshot = context.partition_key
 
     def write(out: Path) -> dict[str, Any]:
         from t2i_assets.crawl.pages import crawl_pages
 
         with serving(settings, crawl) as reachable:
-            return crawl_pages(reachable, snapshot, out, ledger / "pages.parquet", url_progress(context))
+            return crawl_pages(reachable, snapshot, out, out / LEDGER_FILE, url_progress(context))
 
     return materialize(
         context,
@@ -38,6 +55,7 @@ def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
         config={"crawl": crawl.model_dump(mode="json"), "site": settings.site_identity()},
         inputs={},
         write=write,
+        show=lambda made: keep_ledger(made, pipeline.place.ledger(snapshot) / "pages.parquet"),
         fetched=True,
     )
 
@@ -68,14 +86,14 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overri
     """Images fetched, decoded, resized and written once, as WebDataset tars with sidecar tables."""
     settings = pipeline.settings
     crawl = settings.section("crawl", config.overrides)
-    snapshot, ledger = context.partition_key, pipeline.place.ledger(context.partition_key)
+    snapshot = context.partition_key
     pairs = made(pipeline, "image_text_pairs", snapshot)
 
     def write(out: Path) -> dict[str, Any]:
         from t2i_assets.crawl.shards import fetch_images
 
         with serving(settings, crawl) as reachable:
-            return fetch_images(pairs.path, reachable, snapshot, out, ledger / "images.parquet", url_progress(context))
+            return fetch_images(pairs.path, reachable, snapshot, out, out / LEDGER_FILE, url_progress(context))
 
     return materialize(
         context,
@@ -84,7 +102,11 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overri
         config={"crawl": crawl.model_dump(mode="json")},
         inputs={"image_text_pairs": pairs},
         write=write,
-        show=lambda made: {"funnel": funnel_table(made.manifest.summary), "images": thumbnails(made.path)},
+        show=lambda made: {
+            **keep_ledger(made, pipeline.place.ledger(snapshot) / "images.parquet"),
+            "funnel": funnel_table(made.manifest.summary),
+            "images": thumbnails(made.path),
+        },
         fetched=True,
     )
 

@@ -10,6 +10,7 @@ as a branch names a commit.
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import time
@@ -24,6 +25,8 @@ from t2i_assets.corpus.digests import digest, tree_digest
 from t2i_assets.corpus.home import Home
 
 WHOLE = "_"
+
+log = logging.getLogger(__name__)
 
 
 class Manifest(BaseModel):
@@ -89,6 +92,7 @@ def publish(path: Path, manifest: Manifest, write: Callable[[Path], dict[str, An
     replaced. Where ``path`` already holds an artifact of this digest, nothing is done.
     """
     with _locked(path):
+        _recover(path)
         present = read_artifact(path)
         if present is not None and present.digest == manifest.digest:
             return present
@@ -115,17 +119,35 @@ def _locked(path: Path) -> Iterator[None]:
     """Let one process at a time prepare what goes to ``path``; the others wait and then find it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with (path.parent / f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("another process is making %s: waiting for it", path)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _swap(partial: Path, path: Path) -> None:
-    old = path.parent / f".{path.name}.old"
-    shutil.rmtree(old, ignore_errors=True)
+    """Put ``partial`` at ``path``; what stood there steps aside first and is deleted last."""
+    old = _aside(path)
     if path.exists():
         path.rename(old)
     partial.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _recover(path: Path) -> None:
+    """Finish what a kill in the middle of ``_swap`` left: bring the old artifact back, or delete what is left of it."""
+    old = _aside(path)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    elif old.exists():
+        shutil.rmtree(old)
+
+
+def _aside(path: Path) -> Path:
+    return path.parent / f".{path.name}.old"
 
 
 def write_ref(home: Home, asset: str, partition: str, artifact: Artifact) -> None:
@@ -144,7 +166,8 @@ def read_ref(home: Home, asset: str, partition: str = WHOLE) -> Artifact:
     Raises MissingArtifactError where it was never materialized.
     """
     ref = home.refs / asset / f"{partition}.json"
-    artifact = read_artifact(home.root / json.loads(ref.read_text())["path"]) if ref.exists() else None
+    path = home.root / json.loads(ref.read_text())["path"] if ref.exists() else None
+    artifact = None if path is None else read_artifact(path) or read_artifact(_aside(path))
     if artifact is None:
         where = f"partition {partition!r} of " if partition != WHOLE else ""
         raise MissingArtifactError(f"{where}asset {asset!r} is not materialized in {home.root}: materialize it first")

@@ -1,0 +1,95 @@
+"""Jobs are processes: their failures are told in one line, and nothing of them stays behind."""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from t2i_assets import launcher
+from t2i_assets.launcher import launch
+
+JOB = """
+import json, subprocess, sys, time
+from pathlib import Path
+job = json.loads(Path(sys.argv[2]).read_text())
+out = Path(job["output"])
+what = job["config"]["what"]
+print("progress step=1 total=2 loss=0.5", flush=True)
+if what == "fail":
+    print("error: the shard 00000.tar is truncated")
+    sys.exit(2)
+if what == "hang":
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    (out / "pids").write_text(f"{__import__('os').getpid()} {child.pid}")
+    time.sleep(600)
+if what == "good":
+    (out / "run.json").write_text(json.dumps({"steps": 2, "final": {"loss": 0.25}}))
+"""
+
+
+@pytest.fixture
+def job_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "some_job.py").write_text(JOB)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    return "some_job"
+
+
+def run(module: str, what: str, output: Path) -> dg.ExecuteInProcessResult:
+    output.mkdir()
+
+    @dg.asset
+    def trained(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        done = launch(context, module, {"what": what}, {}, output)
+        return dg.MaterializeResult(metadata={"loss": done["final"]["loss"]})
+
+    return dg.materialize([trained], instance=dg.DagsterInstance.ephemeral(), raise_on_error=False)
+
+
+def test_a_job_that_ends_well_gives_its_figures(job_module: str, tmp_path: Path) -> None:
+    result = run(job_module, "good", tmp_path / "out")
+    assert result.success
+    (event,) = result.get_asset_materialization_events()
+    assert event.materialization.metadata["loss"].value == 0.25
+
+
+@pytest.mark.parametrize(
+    ("what", "said"), [("fail", "the shard 00000.tar is truncated"), ("nothing", "did not finish its work")]
+)
+def test_a_job_that_fails_is_told_in_one_line(job_module: str, tmp_path: Path, what: str, said: str) -> None:
+    result = run(job_module, what, tmp_path / "out")
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert said in failure.step_failure_data.user_failure_data.description
+
+
+def test_an_interrupted_run_leaves_no_process_behind(
+    job_module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "GRACE_SECONDS", 1)
+    pids = tmp_path / "out" / "pids"
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 60
+        while not pids.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        os.kill(os.getpid(), 2)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert not run(job_module, "hang", tmp_path / "out").success
+    for pid in pids.read_text().split():
+        deadline = time.monotonic() + 10
+        while _alive(int(pid)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
