@@ -26,7 +26,7 @@ def clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
         try:
             return command(*args, **kwargs)
-        except (SettingsError, MissingArtifactError, QueryError, DemoFailedError) as error:
+        except (SettingsError, MissingArtifactError, QueryError, DemoFailedError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
     return run
@@ -68,7 +68,7 @@ def demo(home: Path, preset: str, snapshot: str, workers: int) -> None:
     console = Console()
     environment = _environment(home, preset)
     fresh = run_demo(environment, snapshot, Display(console), workers)
-    print_summary(environment.home, fresh, console)
+    print_summary(environment.home, preset, fresh, console)
 
 
 @main.command()
