@@ -26,7 +26,7 @@ test: lint ## lint, type check and run the test suite
 	$(BIN)/pytest tests/graph tests/ui
 
 ui: $(READY) ## the Dagster web UI over the same T2I_HOME
-	$(BIN)/t2i ui --port $(PORT)
+	$(BIN)/t2i ui --preset $(PRESET) --port $(PORT)
 
 lint: $(READY) ## ruff, mypy and import-linter
 	$(BIN)/ruff check .

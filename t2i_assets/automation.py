@@ -29,7 +29,8 @@ train = dg.define_asset_job(
     selection=dg.AssetSelection.assets(
         "caption_blend", "clip_model", "clip_embeddings", "diffusion_prior", "autoregressive_prior", "latent_diffusion"
     ),
-    description="Blend captions by a recipe and train CLIP, both priors and the latent diffusion model on the blend.",
+    description="Blend captions by a recipe and train CLIP, both priors and the latent diffusion model on the blend. "
+    "Run it for the recipe of the shared text encoder first; a backfill of the assets sees to that by itself.",
 )
 evaluate = dg.define_asset_job(
     "evaluate",
@@ -48,13 +49,16 @@ def daily_snapshot(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 
 on_changed_data = (
-    dg.AutomationCondition.eager().replace(
+    dg.AutomationCondition.eager()
+    .replace(
         "any_deps_updated",
-        dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed()),
+        dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed())
+        | dg.AutomationCondition.code_version_changed(),
     )
-    | dg.AutomationCondition.code_version_changed()
-).with_label("an input's data version or the code version changed")
-"""``eager()`` alone fires whenever an input was materialized, even where nothing in it changed."""
+    .with_label("an input's data version or the code version changed")
+)
+"""``eager()`` alone fires whenever an input was materialized, even where nothing in it changed. Its guards stay:
+nothing starts while an input is missing or being made."""
 
 rebuild = dg.AutomationConditionSensorDefinition(
     "rebuild",

@@ -23,8 +23,7 @@ def prepare(environment: Environment) -> Path:
     directory = environment.home / "dagster"
     directory.mkdir(parents=True, exist_ok=True)
     settings = project_file("dagster.yaml")
-    if not (directory / "dagster.yaml").exists():
-        shutil.copy(settings, directory / "dagster.yaml")
+    shutil.copy(settings, directory / "dagster.yaml")
     with dg.DagsterInstance.from_config(str(directory)) as instance:
         instance.get_runs(limit=1)
         instance.get_dynamic_partitions("snapshot")

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from t2i_assets.assets.captioner import caption_filter, captioner
+from t2i_assets.assets.captioner import caption_filter, captioner, tokenizer
 from t2i_assets.assets.crawl import shards
 from t2i_assets.corpus.schemas import CAPTIONS, SCORES, VERDICTS
 from t2i_assets.corpus.tables import read_rows, write_table
@@ -19,7 +19,7 @@ from t2i_assets.resources import Overrides, Pipeline
 GROUP = {"group_name": "capfilt", "partitions_def": snapshots, "owners": ["team:captions"]}
 
 
-@dg.asset(**GROUP, deps=[captioner, shards], kinds={"pytorch", "parquet"}, code_version="1", pool="training")
+@dg.asset(**GROUP, deps=[captioner, tokenizer, shards], kinds={"pytorch", "parquet"}, code_version="1", pool="training")
 def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """A short and a descriptive caption for every sample, by nucleus sampling with a seed of its own."""
     snapshot = context.partition_key
@@ -44,7 +44,7 @@ def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, co
 
 @dg.asset(
     **GROUP,
-    deps=[caption_filter, synthetic_captions, shards],
+    deps=[caption_filter, tokenizer, synthetic_captions, shards],
     kinds={"pytorch", "parquet"},
     code_version="1",
     pool="training",

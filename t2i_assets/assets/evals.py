@@ -20,6 +20,11 @@ from t2i_assets.synthweb.truth import write_truth
 
 GROUP = {"group_name": "evals", "owners": ["team:evaluation"]}
 METRICS = {"clip_score": "evaluation_clip", "fid": "judge", "t2i_compbench": "judge"}
+FLOORS = {
+    "clip_score": "real images against shuffled prompts",
+    "fid": "real images with shuffled patches",
+    "t2i_compbench": "real images against shuffled prompts",
+}
 MODULES = {"clip_score": "clip_score", "fid": "frechet", "t2i_compbench": "compbench"}
 
 
@@ -75,7 +80,7 @@ def judge(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
     **GROUP, deps=[evaluation_set, "tokenizer"], kinds={"pytorch", "open_clip"}, code_version="1", pool="training"
 )
 def evaluation_clip(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """CLIP trained on the disjoint pool: a scorer that neither captioned, filtered nor trained the models it scores."""
+    """CLIP trained on the disjoint pool: it neither captioned, filtered nor trained; the vocabulary alone is shared."""
     prompts, vocabulary = made(pipeline, "evaluation_set"), made(pipeline, "tokenizer")
 
     def prepare(out: Path) -> dict[str, Path]:
@@ -135,7 +140,7 @@ def _metric(name: str, description: str) -> dg.AssetsDefinition:
         description=description,
         **GROUP,
         partitions_def=recipes,
-        deps=[generated_images, evaluation_set, METRICS[name]],
+        deps=[latent_diffusion, generated_images, evaluation_set, METRICS[name]],
         kinds={"pytorch", "parquet"},
         code_version="1",
     )
@@ -170,7 +175,7 @@ t2i_compbench = _metric(
 def _bounds(name: str) -> dg.AssetsDefinition:
     @dg.asset(
         name=f"{name}_bounds",
-        description=f"Floor and ceiling of {name}: real images of the prompts, and the same against shuffled prompts.",
+        description=f"Ceiling and floor of {name}: real images of the prompts; {FLOORS[name]}.",
         **GROUP,
         deps=[evaluation_set, METRICS[name]],
         kinds={"pytorch", "parquet"},

@@ -14,8 +14,8 @@ from t2i_assets.resources import Pipeline
 def scores_between_floor_and_ceiling(pipeline: Pipeline) -> dg.AssetCheckResult:
     """A score outside its bounds says that the judge, not the model, is to be looked at.
 
-    A score counts as outside where its whole 95 % interval is. A distance (``fd_…``, ``kd_…``) is bounded by its
-    ceiling alone: no picture is the worst possible.
+    A score counts as outside where its whole 95 % interval is. Of distances (``fd_…``, ``kd_…``) the ceiling is the
+    smaller bound.
     """
     rows = read_rows(made(pipeline, "leaderboard").path / "leaderboard.parquet", LEADERBOARD)
     plain = [row for row in rows if row["baseline"] is None]
@@ -28,8 +28,7 @@ def scores_between_floor_and_ceiling(pipeline: Pipeline) -> dg.AssetCheckResult:
         if row["system"] != "generated" or floor is None or ceiling is None:
             continue
         low, high = (row["value"] if row[end] is None else row[end] for end in ("low", "high"))
-        distance = row["metric"].startswith(("fd_", "kd_"))
-        if high < (ceiling if distance else floor) or (not distance and low > ceiling):
+        if high < min(floor, ceiling) or low > max(floor, ceiling):
             named = {name: row[name] for name in ("recipe", "style", "metric", "value")}
             outside.append({**named, "floor": floor, "ceiling": ceiling})
     return dg.AssetCheckResult(

@@ -247,7 +247,8 @@ EVALS = _schema(
     _field(
         "system",
         pa.string(),
-        "generated, ceiling (real images of the prompts) or floor (real images, shuffled prompts).",
+        "generated, ceiling (real images of the prompts) or floor (real images, shuffled prompts; "
+        "for distances, real images with shuffled patches).",
         nullable=False,
     ),
     _field("recipe", pa.string(), "Blend the model was trained on; null for ceiling and floor."),
