@@ -162,6 +162,20 @@ def verify(home: Path) -> None:
 
 
 @main.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("graph.svg"), show_default=True, help="SVG to write."
+)
+@clear_errors
+def graph(out: Path) -> None:
+    """Draw the asset graph."""
+    from t2i_assets.definitions import defs
+    from t2i_assets.graph import draw_graph
+
+    draw_graph(defs, out)
+    click.echo(f"graph: {out}")
+
+
+@main.command()
 @preset_option
 @clear_errors
 def config(preset: str) -> None:
