@@ -11,8 +11,6 @@ import click
 
 from t2i_assets import __doc__ as about
 
-SAY_ERROR = 1
-
 
 def clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Turn the errors that a person can mend into one line; leave those of the program as they are."""

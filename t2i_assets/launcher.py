@@ -8,7 +8,6 @@ group gets SIGINT, time to write a checkpoint, and then SIGKILL: nothing stays b
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import dagster as dg
 from dagster import PipesTempFileContextInjector, PipesTempFileMessageReader, open_pipes_session
 
 from t2i_assets.metadata import curve
-from t2i_assets.progress import progress_log, unit_name
+from t2i_assets.progress import figures_of, progress_log, unit_name
 
 GRACE_SECONDS = 20
 TAIL_LINES = 30
@@ -31,8 +30,6 @@ SECONDS_BETWEEN_CURVES = 20.0
 
 # Dagster's own message reader uses a method that Dagster marks as a preview, and warns of it at every job.
 warnings.filterwarnings("ignore", message=r"Function `PipesMessageReader\.expected_writer_count`")
-
-_FIGURE = re.compile(r"(\S+?)=(\S+)")
 
 
 def launch(
@@ -96,7 +93,7 @@ def _follow(process: subprocess.Popen[str], context: dg.AssetExecutionContext, t
             tail.extend([line] if line else [])
             continue
         progress_log.info(line.removeprefix("progress "), extra={"unit": unit_name(context)})
-        figures = dict(_FIGURE.findall(line))
+        figures = figures_of(line)
         step = int(figures.get("step", 0))
         losses += [(step, float(figures[name])) for name in figures if name.split("/")[-1] == "loss"]
         if losses and time.monotonic() - observed > SECONDS_BETWEEN_CURVES:

@@ -31,6 +31,11 @@ def made_everywhere(pipeline: Pipeline, asset: str) -> dict[str, Artifact]:
     return artifacts
 
 
+def paths(artifacts: Mapping[str, Artifact]) -> list[Path]:
+    """Return the directories of an asset's partitions, in order of name."""
+    return [artifact.path for artifact in artifacts.values()]
+
+
 def materialize(
     context: dg.AssetExecutionContext,
     pipeline: Pipeline,

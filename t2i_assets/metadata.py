@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 from PIL import Image, ImageDraw
 
-from t2i_assets.corpus.schemas import CAPTIONS, EVALS, GENERATED, LEADERBOARD, PROMPTS, SAMPLES
+from t2i_assets.corpus.schemas import CAPTIONS, GENERATED, LEADERBOARD, PROMPTS, SAMPLES
 from t2i_assets.corpus.shards import iter_images
 from t2i_assets.corpus.tables import read_rows
 
@@ -117,12 +117,6 @@ def score_table(directory: Path) -> dg.TableMetadataValue:
     """Return the leaderboard without its digests."""
     rows = read_rows(directory / "leaderboard.parquet", LEADERBOARD)
     return rows_table({name: row[name] for name in row if name != "model"} for row in rows)
-
-
-def reason_table(scores: Path, limit: int = 20) -> dg.TableMetadataValue:
-    """Return the worst scored images with the judge's reason."""
-    rows = sorted(read_rows(scores, EVALS, ["category", "prompt_id", "value", "reason"]), key=lambda row: row["value"])
-    return rows_table(rows[:limit])
 
 
 def _embedded(data: bytes, name: str) -> dg.MarkdownMetadataValue:

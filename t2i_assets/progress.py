@@ -1,12 +1,21 @@
 """Progress of long work as log records: the terminal shows them, the run's log keeps a few."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 
 import dagster as dg
 
 progress_log = logging.getLogger("t2i_assets.progress")
+
+
+_FIGURE = re.compile(r"(\S+?)=(\S+)")
+
+
+def figures_of(line: str) -> dict[str, str]:
+    """Return the figures of a progress line: ``step=3 total=9 loss=2.1`` by name."""
+    return dict(_FIGURE.findall(line))
 
 
 def unit_name(context: dg.AssetExecutionContext) -> str:

@@ -10,7 +10,7 @@ from t2i_assets.assets.crawl import shards
 from t2i_assets.assets.source import serving
 from t2i_assets.corpus.digests import digest
 from t2i_assets.jobs import run_job
-from t2i_assets.materialize import Result, made, made_everywhere, materialize
+from t2i_assets.materialize import Result, made, made_everywhere, materialize, paths
 from t2i_assets.metadata import thumbnails
 from t2i_assets.progress import url_progress
 from t2i_assets.resources import Overrides, Pipeline
@@ -96,6 +96,6 @@ def _trained_on_pairs(context: dg.AssetExecutionContext, pipeline: Pipeline, con
         files={
             "human": human.path,
             "tokenizer": vocabulary.path,
-            "shards": [artifact.path for artifact in crawled.values()],
+            "shards": paths(crawled),
         },
     )

@@ -1,15 +1,12 @@
 """What is trained on a blend, and the features between: CLIP, the priors, the autoencoder, latent diffusion."""
 
-from typing import Any
-
 import dagster as dg
 
 from t2i_assets.assets.blend import caption_blend, every
 from t2i_assets.assets.captioner import tokenizer
 from t2i_assets.assets.crawl import shards
-from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.jobs import run_job
-from t2i_assets.materialize import Result, made, made_everywhere
+from t2i_assets.materialize import Result, made, made_everywhere, paths
 from t2i_assets.partitions import recipes, snapshots, text_encoder_recipe
 from t2i_assets.resources import Overrides, Pipeline
 
@@ -150,8 +147,3 @@ def latent_diffusion(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
         inputs={"caption_blend": blend, "clip_model": clip, "autoencoder": encoder, "latents": encoded},
         files={"blend": blend.path, "clip": clip.path, "autoencoder": encoder.path, "latents": paths(encoded)},
     )
-
-
-def paths(artifacts: dict[str, Artifact]) -> list[Any]:
-    """Return the directories of the partitions of an asset, in order of name."""
-    return [artifact.path for artifact in artifacts.values()]

@@ -1,7 +1,6 @@
 """The demo on a terminal: bars where there is one, a line now and then where output goes to a file."""
 
 import logging
-import re
 import time
 from typing import Any
 
@@ -10,11 +9,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from t2i_assets.demo.order import Unit
+from t2i_assets.progress import figures_of
 
 SECONDS_BETWEEN_LINES = 15.0
 SHOWN = ("ok", "loss", "images_per_second")
-
-_FIGURE = re.compile(r"(\S+?)=(\S+)")
 
 
 class Display:
@@ -90,4 +88,4 @@ class _ProgressHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         attributes: dict[str, Any] = record.__dict__
-        self.display.progress(str(attributes["unit"]), dict(_FIGURE.findall(record.getMessage())))
+        self.display.progress(str(attributes["unit"]), figures_of(record.getMessage()))

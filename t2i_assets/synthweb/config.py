@@ -45,7 +45,6 @@ class EvaluationSetConfig(BaseModel):
 
 
 SMOKE_SITE = SiteConfig(pages=24, images_per_page=7, human_images=64, slow_seconds=0.3, drip_seconds=1.5)
-SMOKE_EVALUATION_SET = EvaluationSetConfig(scenes_per_category=6, pool_images=200, heldout_images=60)
 
 
 def stream(seed: int, *names: str | int) -> random.Random:

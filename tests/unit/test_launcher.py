@@ -11,6 +11,7 @@ import pytest
 
 from t2i_assets import launcher
 from t2i_assets.launcher import launch
+from tests.processes import is_alive
 
 JOB = """
 import json, subprocess, sys, time
@@ -83,13 +84,6 @@ def test_an_interrupted_run_leaves_no_process_behind(
     assert not run(job_module, "hang", tmp_path / "out").success
     for pid in pids.read_text().split():
         deadline = time.monotonic() + 10
-        while _alive(int(pid)):
+        while is_alive(int(pid)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.processes import is_alive
+
 JOB = """
 import time
 from training.config import JobConfig
@@ -43,7 +45,7 @@ def test_a_job_ends_when_its_launcher_is_killed(tmp_path: Path) -> None:
     launcher.kill()
     launcher.wait()
     launcher.stdout.close()
-    _wait(lambda: not _alive(job_pid))
+    _wait(lambda: not is_alive(job_pid))
 
 
 def _wait(condition, seconds: float = 60.0) -> None:
@@ -51,11 +53,3 @@ def _wait(condition, seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def _alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and waits for its new parent to look does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
