@@ -18,7 +18,7 @@ from t2i_assets.corpus.blending import DEFAULT_RECIPES, BlendRecipe
 from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.duplicates import DuplicateConfig
 from t2i_assets.corpus.verdicts import VerdictRules
-from t2i_assets.crawl.config import CrawlConfig
+from t2i_assets.crawl.config import CrawlConfig, SiteSource
 from t2i_assets.synthweb.config import EvaluationSetConfig, SiteConfig
 from training.config import (
     AutoencoderConfig,
@@ -38,9 +38,7 @@ from training.config import (
 
 DEFAULT_PRESET = "tiny"
 SITE_PORT = 8399
-EMBEDDED_CRAWL = CrawlConfig(
-    source="synthweb", start_urls=[f"http://127.0.0.1:{SITE_PORT}/"], allow_loopback=[f"127.0.0.1:{SITE_PORT}"]
-)
+EMBEDDED_CRAWL = CrawlConfig(sources=[SiteSource(name="synthweb")], allow_loopback=[f"127.0.0.1:{SITE_PORT}"])
 
 
 class SettingsError(ValueError):

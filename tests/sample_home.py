@@ -27,6 +27,7 @@ from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.shards import ShardWriter, TarWriter, read_samples
 from t2i_assets.corpus.tables import as_table, read_rows, write_table
 from t2i_assets.corpus.verdicts import VerdictRules, alt_captions, alt_labels, count_reasons, judge
+from t2i_assets.crawl.ledger import write_ledger
 from t2i_assets.synthweb.alt_texts import alt_text
 from t2i_assets.synthweb.diseases import AltDisease
 from t2i_assets.synthweb.draw import draw
@@ -101,7 +102,7 @@ class _Builder:
 def _crawl(home: _Builder, samples: int) -> None:
     rng, ledger = home.rng, home.home.ledger(SNAPSHOT)
     pages = [_ledger_row("page", f"{SITE}/gallery/{i}", _page_status(rng)) for i in range(max(12, samples // 3))]
-    write_table(ledger / "pages.parquet", pages, schemas.LEDGER)
+    write_ledger(ledger / "pages.parquet", pages)
     fetched = [
         {
             "snapshot": SNAPSHOT,
@@ -145,7 +146,7 @@ def _shards(home: _Builder, samples: int) -> None:
     images += [_ledger_row("image", url, status) for url, status in LOST.items()]
     images += [_ledger_row("image", f"{SITE}/rejected/{number}.jpg", "no_text") for number in range(samples // 2)]
     images.append(_ledger_row("image", COPY, "ok", images[0]["key"]))
-    write_table(home.home.ledger(SNAPSHOT) / "images.parquet", images, schemas.LEDGER)
+    write_ledger(home.home.ledger(SNAPSHOT) / "images.parquet", images)
     keys = list(home.scenes)
     clusters = [
         {
@@ -155,6 +156,7 @@ def _shards(home: _Builder, samples: int) -> None:
             "kind": "perceptual",
             "kept": key == keys[0],
             "distance": i,
+            "reason": "a test's",
         }
         for i, key in enumerate(keys[:3])
     ]

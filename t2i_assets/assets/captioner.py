@@ -35,7 +35,7 @@ def human_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config
         with serving(settings, crawl) as reachable:
             url = settings.human_captions_url
             if settings.site is not None:
-                url = urljoin(reachable.start_urls[0], url)
+                url = urljoin(f"http://127.0.0.1:{settings.site_port}/", url)
             return fetch_human(url, reachable, out, url_progress(context))
 
     return materialize(

@@ -12,6 +12,7 @@ import dagster as dg
 
 from t2i_assets.assets.source import serving
 from t2i_assets.corpus.artifacts import Artifact
+from t2i_assets.crawl.ledger import requests_file
 from t2i_assets.materialize import Metadata, Result, made, materialize
 from t2i_assets.metadata import funnel_table, thumbnails
 from t2i_assets.partitions import snapshots
@@ -28,10 +29,12 @@ def keep_ledger(artifact: Artifact, place: Path) -> Metadata:
 
     It is part of the artifact first, so that a kill cannot leave the ledger of one crawl beside the files of another.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    shutil.copyfile(artifact.path / LEDGER_FILE, temporary)
-    temporary.replace(place)
+    ledger = artifact.path / LEDGER_FILE
+    for source, target in ((ledger, place), (requests_file(ledger), requests_file(place))):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
     return {"ledger": dg.MetadataValue.path(str(place))}
 
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from t2i_assets.config import Settings
-from t2i_assets.crawl.config import CrawlConfig
+from t2i_assets.crawl.config import CrawlConfig, SiteSource, Source
 from t2i_assets.synthweb.server import running
 
 
 @contextmanager
 def serving(settings: Settings, crawl: CrawlConfig) -> Iterator[CrawlConfig]:
-    """Yield the crawl configuration with its start URLs reachable: the embedded site is served meanwhile.
+    """Yield the crawl configuration with the embedded site reachable: the embedded site is served meanwhile.
 
     Its port is fixed, so that a sample's URL stays the same; who comes second waits.
     Raises RuntimeError where something else listens there.
@@ -22,8 +22,16 @@ def serving(settings: Settings, crawl: CrawlConfig) -> Iterator[CrawlConfig]:
         yield crawl
         return
     with _alone(settings.site_port), running(settings.site, port=settings.site_port) as base:
-        authority = base.removeprefix("http://")
-        yield crawl.model_copy(update={"start_urls": [f"{base}/"], "allowed_hosts": [], "allow_loopback": [authority]})
+        loopback = [*crawl.allow_loopback, base.removeprefix("http://")]
+        sources = [_started(source, f"{base}/") for source in crawl.sources]
+        yield crawl.model_copy(update={"sources": sources, "allow_loopback": loopback})
+
+
+def _started(source: Source, first_page: str) -> Source:
+    """Return the source, a site without start URLs as the embedded one."""
+    if isinstance(source, SiteSource) and not source.start_urls:
+        return source.model_copy(update={"start_urls": [first_page]})
+    return source
 
 
 @contextmanager

@@ -137,5 +137,6 @@ def _member(
         "cluster": rows[order[head]]["key"],
         "kind": kind,
         "kept": rank == head,
+        "reason": "kept: the largest original" if rank == head else f"{kind} copy of a larger original",
         "distance": int(np.bitwise_count(hashes[rank] ^ hashes[head])),
     }

@@ -32,7 +32,6 @@ LEDGER = _schema(
     _field("status", pa.string(), "Outcome: see crawl.ledger.Status.", nullable=False),
     _field("detail", pa.string(), "What happened, in words."),
     _field("http_status", pa.int32(), "Status code of the last response."),
-    _field("attempts", pa.int32(), "Requests made, retries included.", nullable=False),
     _field("consent", pa.string(), "Verdict: allowed or the rule that forbade it.", nullable=False),
     _field("consent_evidence", pa.string(), "The robots rule, header or tag that decided, literally."),
     _field("license_url", pa.string(), "Licence link of the page (rel=license)."),
@@ -40,7 +39,18 @@ LEDGER = _schema(
     _field("bytes", pa.int64(), "Bytes of body received.", nullable=False),
     _field("sha256", pa.string(), "sha256 of the body, where whole."),
     _field("key", pa.string(), "Sample the image became, where it became one."),
-    _field("fetched_at", pa.float64(), "Start of the first request, seconds since 1970.", nullable=False),
+    _field("etag", pa.string(), "ETag header: lets a later snapshot ask whether it changed."),
+    _field("last_modified", pa.string(), "Last-Modified header, for the same."),
+)
+
+REQUESTS = _schema(
+    "requests",
+    "When and how each URL of the ledger was asked: what two crawls of the same web do not share.",
+    _SNAPSHOT,
+    _field("kind", pa.string(), "What was asked for: page, image, robots.", nullable=False),
+    _field("url", pa.string(), "URL as found, normalised.", nullable=False),
+    _field("attempts", pa.int32(), "Requests made, retries included.", nullable=False),
+    _field("fetched_at", pa.float64(), "Start of the first request, seconds since 1970; 0 where none.", nullable=False),
     _field("seconds", pa.float64(), "Time from first request to outcome.", nullable=False),
 )
 
@@ -64,9 +74,17 @@ PAIRS = _schema(
     _field("source", pa.string(), "Configured source.", nullable=False),
     _field("page_url", pa.string(), "Page it was found on.", nullable=False),
     _field("image_url", pa.string(), "Absolute image URL, the largest candidate.", nullable=False),
-    _field("image_field", pa.string(), "Where the image URL stood: src, srcset, data-src, picture, og:image …"),
+    _field(
+        "image_field",
+        pa.string(),
+        "Where the image URL stood: src, srcset, data-src, picture, og:image …; the kind of a source without pages.",
+    ),
     _field("text", pa.string(), "Text, cleaned (Unicode NFC, entities, whitespace)."),
-    _field("text_field", pa.string(), "Where the text stood: alt, title, aria-label, figcaption, og:image:alt."),
+    _field(
+        "text_field",
+        pa.string(),
+        "Where the text stood: alt, title, aria-label, figcaption, og:image:alt; a column, field or extension of lists and folders.",
+    ),
     _field("position", pa.int32(), "Rank of the image on its page.", nullable=False),
     _field("declared_width", pa.int32(), "width attribute, pixels."),
     _field("declared_height", pa.int32(), "height attribute, pixels."),
@@ -97,6 +115,8 @@ SAMPLES = _schema(
     _field("image_url", pa.string(), "Where the image was fetched.", nullable=False),
     _field("page_url", pa.string(), "First page that showed it."),
     _field("license_url", pa.string(), "Licence link of that page."),
+    _field("animated", pa.bool_(), "Whether the original moves; its first frame is stored."),
+    _field("exif", pa.string(), "EXIF of the original that matters to training, as JSON; never a place or a person."),
     _field("consent", pa.string(), "What allowed the fetch.", nullable=False),
     _field("alt_text", pa.string(), "The original text: first clean text in order of field.", nullable=False),
     _field(
@@ -121,9 +141,46 @@ DUPLICATES = _schema(
     _SNAPSHOT,
     _KEY,
     _field("cluster", pa.string(), "Key of the kept member.", nullable=False),
-    _field("kind", pa.string(), "exact or perceptual.", nullable=False),
+    _field("kind", pa.string(), "exact, perceptual or semantic.", nullable=False),
     _field("kept", pa.bool_(), "Whether this member is the kept one.", nullable=False),
     _field("distance", pa.int32(), "Hamming distance of the perceptual hashes to the kept member.", nullable=False),
+    _field("cosine", pa.float64(), "Cosine of the image embeddings to the kept member; null unless semantic."),
+    _field("reason", pa.string(), "Why this member is kept or not, in words.", nullable=False),
+)
+
+CONTAMINATION = _schema(
+    "contamination",
+    "Samples that give away the evaluation set: no model that is scored on it may train on them.",
+    _SNAPSHOT,
+    _KEY,
+    _field("kind", pa.string(), "exact, perceptual, semantic (images) or text.", nullable=False),
+    _field("reference", pa.string(), "Evaluation image (key) or prompt (prompt_id) it agrees with.", nullable=False),
+    _field("distance", pa.int32(), "Hamming distance of the perceptual hashes; null for text."),
+    _field("cosine", pa.float64(), "Cosine of the image embeddings; null unless semantic."),
+    _field("detail", pa.string(), "What agrees, in words.", nullable=False),
+)
+
+PURGES = _schema(
+    "purges",
+    "Samples that were taken out again, with the wish that asked for it; their images and texts are gone.",
+    _field("purge", pa.string(), "Name of the purge: time and digest of its rules.", nullable=False),
+    _SNAPSHOT,
+    _KEY,
+    _field("rule", pa.string(), "What matched: key=…, host=…, url=… or consent=….", nullable=False),
+    _field(
+        "reason", pa.string(), "Why, as the person who purged said, or the evidence of the consent.", nullable=False
+    ),
+    _field("purged_at", pa.float64(), "Seconds since 1970.", nullable=False),
+)
+
+TAINTED = _schema(
+    "tainted",
+    "Models that were trained on a purged sample, found through the lineage.",
+    _field("purge", pa.string(), "Name of the purge.", nullable=False),
+    _field("path", pa.string(), "Directory of the artifact, relative to the home.", nullable=False),
+    _field("asset", pa.string(), "Asset that it is.", nullable=False),
+    _field("digest", pa.string(), "Digest of the artifact.", nullable=False),
+    _field("samples", pa.int64(), "Purged samples among its training data.", nullable=False),
 )
 
 CAPTIONS = _schema(
@@ -287,10 +344,14 @@ LEADERBOARD = _schema(
 
 ALL = (
     LEDGER,
+    REQUESTS,
     PAGES,
     PAIRS,
     SAMPLES,
     DUPLICATES,
+    CONTAMINATION,
+    PURGES,
+    TAINTED,
     CAPTIONS,
     SCORES,
     VERDICTS,

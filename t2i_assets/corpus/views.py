@@ -31,6 +31,7 @@ class View:
 
 FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "ledger": (schemas.LEDGER, ("ledger/[!.]*/*.parquet",)),
+    "requests": (schemas.REQUESTS, ("ledger/[!.]*/requests/*.parquet",)),
     "html": (schemas.PAGES, ("pages/[!.]*/[0-9]*.parquet",)),
     "pairs": (schemas.PAIRS, ("pairs/[!.]*/[0-9]*.parquet",)),
     "samples": (schemas.SAMPLES, ("shards/[!.]*/[0-9]*.parquet",)),
@@ -66,6 +67,11 @@ _ARTIFACT = "Directory of the artifact the row lies in, relative to the home."
 _CURRENT = "Whether that artifact is what its asset holds now; an older one may still lie beside it."
 _SNAPSHOT = "Run of the configured sources; the partition."
 _PLACE = {"artifact": _ARTIFACT, "current": _CURRENT}
+_ASKED = {
+    "attempts": "Requests made, retries included.",
+    "fetched_at": "Start of the first request; null where none was made.",
+    "seconds": "Time from first request to outcome.",
+}
 _MANIFEST = {
     "asset": "Asset that wrote it.",
     "partition": "Snapshot or recipe; '_' where the asset has no partitions.",
@@ -112,14 +118,22 @@ VIEWS: tuple[View, ...] = (
     View(
         "pages",
         "Every page URL tried, robots.txt among them, with what became of it.",
-        "SELECT * EXCLUDE (filename, key) FROM {ledger} WHERE kind <> 'image'",
+        """
+        SELECT l.* EXCLUDE (filename, key), r.attempts, to_timestamp(nullif(r.fetched_at, 0)) AS fetched_at, r.seconds
+        FROM {ledger} AS l LEFT JOIN {requests} AS r USING (snapshot, kind, url) WHERE kind <> 'image'
+        """,
         schemas.LEDGER,
+        _ASKED,
     ),
     View(
         "images",
         "Every image URL tried, with what became of it.",
-        "SELECT * EXCLUDE (filename) FROM {ledger} WHERE kind = 'image'",
+        """
+        SELECT l.* EXCLUDE (filename), r.attempts, to_timestamp(nullif(r.fetched_at, 0)) AS fetched_at, r.seconds
+        FROM {ledger} AS l LEFT JOIN {requests} AS r USING (snapshot, kind, url) WHERE kind = 'image'
+        """,
         schemas.LEDGER,
+        _ASKED,
     ),
     View(
         "html",

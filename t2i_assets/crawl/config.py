@@ -1,7 +1,8 @@
 """What the crawl can be told: one model per stage, each field described."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from yarl import URL
@@ -64,29 +65,124 @@ class ImageConfig(_Section):
     )
     size: int = Field(default=64, gt=0, description="Stored shorter side in pixels; both sides for center_crop.")
     resize: Literal["center_crop", "keep_ratio", "no"] = Field(default="center_crop", description="What resizing does.")
-    jpeg_quality: int = Field(default=95, ge=1, le=100, description="Quality of the stored JPEG.")
-    jpeg_subsampling: Literal["444", "422", "420"] = Field(default="444", description="Chroma of the stored JPEG.")
-    workers: int = Field(default=2, ge=1, description="Threads that decode, resize and encode.")
+    resampling: Literal["area", "lanczos"] = Field(
+        default="area", description="How images are made smaller; they are made larger by Lanczos."
+    )
+    format: Literal["jpg", "webp", "png"] = Field(default="jpg", description="Stored format.")
+    quality: int = Field(
+        default=95,
+        ge=1,
+        le=100,
+        description="Quality of a stored JPEG or WebP; 100 makes WebP lossless. No use to PNG.",
+    )
+    subsampling: Literal["444", "422", "420"] = Field(default="444", description="Chroma of a stored JPEG.")
+    workers: int = Field(default=2, ge=1, description="Processes that decode, resize and encode.")
     samples_per_shard: int = Field(default=1000, gt=0, description="Samples in one tar.")
 
 
-class CrawlConfig(_Section):
-    """One source of kind ``site``: where to start, how far to go, and whom to be to the servers."""
+class _Source(_Section):
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="Name that every row from this source carries.")
 
-    source: str = Field(default="site", description="Name that every row carries.")
-    start_urls: list[str] = Field(min_length=1, description="Pages to begin with.")
+
+class SiteSource(_Source):
+    """A web site, crawled page by page."""
+
+    kind: Literal["site"] = "site"
+    start_urls: list[str] = Field(
+        default_factory=list, description="Pages to begin with; none means the embedded site's first page."
+    )
     allowed_hosts: list[str] = Field(
         default_factory=list, description="Hosts whose pages are crawled; empty means those of the start URLs."
     )
+    max_depth: int = Field(default=10, ge=0, description="Links followed from a start URL.")
+    max_pages: int = Field(default=10_000, ge=1, description="Pages tried.")
+
+    @property
+    def page_hosts(self) -> frozenset[str]:
+        """Hosts whose pages are crawled, lower case."""
+        hosts = self.allowed_hosts or [URL(url).host or "" for url in self.start_urls]
+        return frozenset(host.lower() for host in hosts)
+
+
+class WarcSource(_Source):
+    """Common Crawl archives: WARC files give pages, WAT files give links to images without their pages."""
+
+    kind: Literal["warc"] = "warc"
+    paths: list[str] = Field(
+        min_length=1, description="Files, globs or http(s) URLs ending in .warc[.gz] or .wat[.gz]."
+    )
+    max_records: int | None = Field(default=None, ge=1, description="Pages read from each file; null reads all.")
+
+
+class UrlListSource(_Source):
+    """A table of image URLs and texts, as LAION and COYO are published."""
+
+    kind: Literal["url_list"] = "url_list"
+    paths: list[str] = Field(
+        min_length=1, description="Files or globs: .parquet, .csv, .tsv or .jsonl, each but parquet also with .gz."
+    )
+    url_column: str = Field(default="url", description="Column of the image URL.")
+    text_columns: list[str] = Field(
+        default=["text"],
+        min_length=1,
+        description="Columns of texts, in order of trust; each is one text of the image.",
+    )
+    page_column: str | None = Field(default=None, description="Column of the page that showed the image.")
+    license_column: str | None = Field(default=None, description="Column of the licence link.")
+    max_rows: int | None = Field(default=None, ge=1, description="Rows read over all files; null reads all.")
+
+
+class FolderSource(_Source):
+    """Images of a local directory, with texts beside them."""
+
+    kind: Literal["folder"] = "folder"
+    path: str = Field(description="Directory, searched with its subdirectories.")
+    captions: str | None = Field(
+        default=None,
+        description="COCO-style JSON of captions; null reads name.txt or name.json beside each image.",
+    )
+    text_fields: list[str] = Field(
+        default=["caption", "text", "alt"], min_length=1, description="Fields of name.json that hold a text."
+    )
+    license_url: str | None = Field(default=None, description="Licence of the whole directory.")
+
+
+class WebDatasetSource(_Source):
+    """Existing WebDataset tars; their images are stored as they are, not encoded again."""
+
+    kind: Literal["webdataset"] = "webdataset"
+    paths: list[str] = Field(min_length=1, description="Tars, globs or brace ranges such as data/{00000..00012}.tar.")
+    image_extensions: list[str] = Field(
+        default=["jpg", "jpeg", "png", "webp"], min_length=1, description="Members that are images, in order of choice."
+    )
+    text_extensions: list[str] = Field(default=["txt", "caption"], description="Members that are texts.")
+    json_fields: list[str] = Field(
+        default=["caption", "text", "alt_text"], description="Fields of a .json member that hold a text."
+    )
+    url_field: str = Field(default="url", description="Field of a .json member that tells where the image came from.")
+
+
+Source = Annotated[
+    SiteSource | WarcSource | UrlListSource | FolderSource | WebDatasetSource, Field(discriminator="kind")
+]
+
+
+class CrawlConfig(_Section):
+    """Where images and texts come from, and whom to be to the servers."""
+
+    sources: list[Source] = Field(min_length=1, description="Read in this order into one snapshot.")
     allow_loopback: list[str] = Field(
         default_factory=list, description="host:port pairs that may be private or loopback addresses."
     )
-    max_depth: int = Field(default=10, ge=0, description="Links followed from a start URL.")
-    max_pages: int = Field(default=10_000, ge=1, description="Pages tried.")
     product: str = Field(
         default="t2i-assets", pattern=r"^[A-Za-z0-9_-]+$", description="Name that robots.txt groups match."
     )
     contact_url: str = Field(default="", description="Where a site owner learns who crawls; needed on the open web.")
+    recrawl: bool = Field(
+        default=True,
+        description="Ask for what an earlier snapshot has only if it changed (ETag, Last-Modified), and take it from "
+        "there where it did not.",
+    )
     fetch: FetchConfig = Field(default_factory=FetchConfig, description="How requests are made.")
     texts: TextConfig = Field(default_factory=TextConfig, description="Hygiene of texts.")
     images: ImageConfig = Field(default_factory=ImageConfig, description="Which images, stored how.")
@@ -96,18 +192,31 @@ class CrawlConfig(_Section):
         """The User-Agent header."""
         return f"{self.product}/0.1 (+{self.contact_url})" if self.contact_url else f"{self.product}/0.1"
 
-    @property
-    def page_hosts(self) -> frozenset[str]:
-        """Hosts whose pages are crawled, lower case."""
-        hosts = self.allowed_hosts or [URL(url).host or "" for url in self.start_urls]
-        return frozenset(host.lower() for host in hosts)
+    def source(self, name: str) -> Source:
+        """Return the source of a name. Raises KeyError where there is none."""
+        return {source.name: source for source in self.sources}[name]
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        twice = [name for name, count in Counter(source.name for source in self.sources).items() if count > 1]
+        if twice:
+            raise ValueError(f"two sources are named {twice[0]!r}: a row could not tell which it came from")
+        return self
 
     @model_validator(mode="after")
     def _say_who_crawls(self) -> Self:
-        outside = [url for url in self.start_urls if URL(url).authority.lower() not in self.allow_loopback]
-        if outside and not self.contact_url:
-            raise ValueError(
-                f"contact_url is empty, but {outside[0]} is not among allow_loopback: "
-                "set contact_url to a page that tells site owners who crawls and how to opt out"
-            )
+        if self.contact_url:
+            return self
+        for source in self.sources:
+            if isinstance(source, SiteSource):
+                outside = [url for url in source.start_urls if URL(url).authority.lower() not in self.allow_loopback]
+            elif isinstance(source, WarcSource | UrlListSource):
+                outside = [] if self.allow_loopback else source.paths
+            else:
+                outside = []
+            if outside:
+                raise ValueError(
+                    f"contact_url is empty, but source {source.name!r} leads to the web ({outside[0]}): "
+                    "set contact_url to a page that tells site owners who crawls and how to opt out"
+                )
         return self

@@ -76,6 +76,8 @@ class Fetched:
             "consent_evidence": self.verdict.evidence,
             "content_type": self.content_type,
             "bytes": len(self.body),
+            "etag": self.headers.get("ETag"),
+            "last_modified": self.headers.get("Last-Modified"),
             "fetched_at": self.started,
             "seconds": self.seconds,
         }

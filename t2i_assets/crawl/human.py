@@ -123,7 +123,7 @@ def _write(
 
 def _sample(image: StoredImage, fetched: Fetched, texts: list[tuple[str, str]]) -> dict[str, Any]:
     return {
-        **{name: value for name, value in vars(image).items() if name not in ("data", "animated")},
+        **{name: value for name, value in vars(image).items() if name != "data"},
         "key": image.key,
         "source": SOURCE,
         "image_ext": "jpg",

@@ -68,7 +68,7 @@ def process_image(body: bytes, config: ImageConfig) -> StoredImage:
     pixels = upright(pixels, orientation)
     phash = perceptual_hash(pixels)
     stored = resize(pixels, config)
-    data = simplejpeg.encode_jpeg(stored, config.jpeg_quality, "RGB", config.jpeg_subsampling)
+    data = simplejpeg.encode_jpeg(stored, config.quality, "RGB", config.subsampling)
     return StoredImage(
         data=data,
         width=stored.shape[1],

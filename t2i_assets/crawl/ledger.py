@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from t2i_assets.corpus.schemas import LEDGER
+from t2i_assets.corpus.schemas import LEDGER, REQUESTS
 from t2i_assets.corpus.tables import write_table
 
 
@@ -37,7 +37,9 @@ class Status(StrEnum):
     TRUNCATED = "truncated"
     TOO_LARGE = "too_large"
     WRONG_CONTENT_TYPE = "wrong_content_type"
+    CIRCUIT_OPEN = "circuit_open"
     # The owner's wish
+    PURGED = "purged"
     ROBOTS_DISALLOWED = "robots_disallowed"
     CONSENT_DENIED = "consent_denied"
     # The image
@@ -60,8 +62,19 @@ class CrawlFailedError(RuntimeError):
 
 
 def write_ledger(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write ledger rows in order of kind and URL."""
-    write_table(path, sorted(rows, key=lambda row: (row["kind"], row["url"])), LEDGER)
+    """Write ledger rows in order of kind and URL: to ``path``, and when they were asked to ``requests/`` beside it.
+
+    So two crawls that met the same answers leave the same ledger.
+    """
+    rows = sorted(rows, key=lambda row: (row["kind"], row["url"]))
+    only_requests = set(REQUESTS.names) - set(LEDGER.names)
+    write_table(path, [{name: row[name] for name in row if name not in only_requests} for row in rows], LEDGER)
+    write_table(requests_file(path), [{name: row[name] for name in REQUESTS.names} for row in rows], REQUESTS)
+
+
+def requests_file(ledger_file: Path) -> Path:
+    """Return where the REQUESTS of a ledger lie."""
+    return ledger_file.parent / "requests" / ledger_file.name
 
 
 def count_statuses(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -71,7 +84,7 @@ def count_statuses(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 def raise_if_all_failed(kind: str, rows: Sequence[Mapping[str, Any]], enough: int) -> None:
     """Raise CrawlFailedError where at least ``enough`` URLs were tried and none was fetched."""
-    if len(rows) < enough or any(row["status"] == Status.OK for row in rows):
+    if not rows or len(rows) < enough or any(row["status"] == Status.OK for row in rows):
         return
     counts = ", ".join(f"{status} {count}" for status, count in count_statuses(rows).items())
     first = rows[0]

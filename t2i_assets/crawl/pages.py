@@ -12,7 +12,7 @@ from typing import Any
 
 from t2i_assets.corpus.schemas import PAGES
 from t2i_assets.corpus.tables import write_table
-from t2i_assets.crawl.config import CrawlConfig, Progress, silent
+from t2i_assets.crawl.config import CrawlConfig, Progress, SiteSource, silent
 from t2i_assets.crawl.consent import Verdict, header_verdict, may_follow, meta_verdict
 from t2i_assets.crawl.fetch import ACCEPT_HTML, Fetched, Fetcher
 from t2i_assets.crawl.guard import normalise_url
@@ -49,25 +49,29 @@ async def _crawl(
     seen: set[str] = set()
     off_site: set[str] = set()
     counts: Counter[str] = Counter()
-    level = _new_links([(url, None) for url in config.start_urls], 0, config, seen, off_site)
+    sites = [source for source in config.sources if isinstance(source, SiteSource)]
     async with Fetcher(config) as fetcher:
         robots = Robots(fetcher, config, snapshot)
-        while level:
-            found: list[tuple[str, str | None]] = []
-            tasks = [asyncio.create_task(_fetch_page(link, config, fetcher, robots)) for link in level]
-            for link, task in zip(level, tasks, strict=True):
-                fetched, links = await task
-                if fetched.status == Status.OK and fetched.final_url != link.url and fetched.final_url in seen:
-                    fetched.status, fetched.detail = Status.DUPLICATE_URL, f"redirects to {fetched.final_url}"
-                if fetched.status == Status.OK:
-                    seen.add(fetched.final_url)
-                    pages.append(_page_row(link, fetched, snapshot, config))
-                    found += [(url, link.url) for url in links]
-                row = fetched.ledger_row(snapshot, "page", config.source, parent_url=link.parent, depth=link.depth)
-                ledger.append(row)
-                counts[str(fetched.status)] += 1
-                progress(len(ledger), len(seen), counts)
-            level = _new_links(found, level[0].depth + 1, config, seen, off_site)
+        for site in sites:
+            tried = 0
+            level = _new_links([(url, None) for url in site.start_urls], 0, site, tried, seen, off_site)
+            while level:
+                tried += len(level)
+                found: list[tuple[str, str | None]] = []
+                tasks = [asyncio.create_task(_fetch_page(link, site, config, fetcher, robots)) for link in level]
+                for link, task in zip(level, tasks, strict=True):
+                    fetched, links = await task
+                    if fetched.status == Status.OK and fetched.final_url != link.url and fetched.final_url in seen:
+                        fetched.status, fetched.detail = Status.DUPLICATE_URL, f"redirects to {fetched.final_url}"
+                    if fetched.status == Status.OK:
+                        seen.add(fetched.final_url)
+                        pages.append(_page_row(link, fetched, snapshot, site))
+                        found += [(url, link.url) for url in links]
+                    row = fetched.ledger_row(snapshot, "page", site.name, parent_url=link.parent, depth=link.depth)
+                    ledger.append(row)
+                    counts[str(fetched.status)] += 1
+                    progress(len(ledger), len(seen), counts)
+                level = _new_links(found, level[0].depth + 1, site, tried, seen, off_site)
     raise_if_all_failed("page", ledger, enough=1)
     write_table(out_pages_dir / "00000.parquet", pages, PAGES)
     write_ledger(out_ledger_file, ledger + robots.ledger_rows)
@@ -82,36 +86,38 @@ async def _crawl(
 
 
 def _new_links(
-    found: list[tuple[str, str | None]], depth: int, config: CrawlConfig, seen: set[str], off_site: set[str]
+    found: list[tuple[str, str | None]], depth: int, site: SiteSource, tried: int, seen: set[str], off_site: set[str]
 ) -> list[_Link]:
     """Return what to fetch next, in order; ``seen`` and ``off_site`` grow."""
     level = []
-    if depth > config.max_depth:
+    if depth > site.max_depth:
         return []
     for url, parent in found:
         url = normalise_url(url)
         if url in seen:
             continue
-        if not on_site(url, config):
+        if not on_site(url, site):
             off_site.add(url)
-        elif len(seen) < config.max_pages:
+        elif tried + len(level) < site.max_pages:
             seen.add(url)
             level.append(_Link(url, parent, depth))
     return level
 
 
-def on_site(url: str, config: CrawlConfig) -> bool:
+def on_site(url: str, site: SiteSource) -> bool:
     """Return whether pages of this URL's host are crawled."""
     host = url.split("/", 3)[2].rpartition("@")[2]
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    return name.strip("[]").lower() in config.page_hosts
+    return name.strip("[]").lower() in site.page_hosts
 
 
-async def _fetch_page(link: _Link, config: CrawlConfig, fetcher: Fetcher, robots: Robots) -> tuple[Fetched, list[str]]:
+async def _fetch_page(
+    link: _Link, site: SiteSource, config: CrawlConfig, fetcher: Fetcher, robots: Robots
+) -> tuple[Fetched, list[str]]:
     """Fetch one page; return its outcome and the links to follow."""
 
     async def permit(url: str) -> Verdict:
-        if not on_site(url, config):
+        if not on_site(url, site):
             return Verdict(False, "not_asked", f"redirects off the site to {url}", Status.OFF_SITE)
         return await robots.verdict(url)
 
@@ -131,10 +137,10 @@ async def _fetch_page(link: _Link, config: CrawlConfig, fetcher: Fetcher, robots
     return fetched, page.links if may_follow(tags, page.metas, config.product) else []
 
 
-def _page_row(link: _Link, fetched: Fetched, snapshot: str, config: CrawlConfig) -> dict[str, Any]:
+def _page_row(link: _Link, fetched: Fetched, snapshot: str, site: SiteSource) -> dict[str, Any]:
     return {
         "snapshot": snapshot,
-        "source": config.source,
+        "source": site.name,
         "url": link.url,
         "final_url": fetched.final_url,
         "depth": link.depth,

@@ -46,7 +46,7 @@ class Robots:
     async def _read(self, origin: str) -> _Rules:
         url = f"{origin}/robots.txt"
         fetched = await self._fetcher.fetch(url, "text/plain,*/*;q=0.5", self._config.fetch.max_robots_bytes)
-        self.ledger_rows.append(fetched.ledger_row(self._snapshot, "robots", self._config.source))
+        self.ledger_rows.append(fetched.ledger_row(self._snapshot, "robots", "*"))
         rules = _interpret(fetched, self._config.product)
         delay = rules.parser.crawl_delay(self._config.product) if rules.parser else None
         if delay and delay > self._config.fetch.max_crawl_delay:

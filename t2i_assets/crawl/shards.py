@@ -204,7 +204,7 @@ def _write_shards(
             ledger_rows = sorted(found[key], key=lambda row: row["url"])
             pairs = [pair for row in ledger_rows for pair in rows_of_url[row["url"]] if pair["rejected"] is None]
             sample = _sample(key, ledger_rows[0], pairs, journal.images[key])
-            more = {"animated": journal.images[key]["animated"], "image_urls": [row["url"] for row in ledger_rows]}
+            more = {"image_urls": [row["url"] for row in ledger_rows]}
             writer.write(sample, journal.read_image(key), sample["alt_text"], more)
     return len(found)
 
@@ -217,7 +217,7 @@ def _sample(key: str, ledger_row: dict[str, Any], pairs: list[dict[str, Any]], i
     for pair in pairs:
         texts.setdefault((pair["text"], pair["text_field"], pair["page_url"]), pair["labels"])
     return {
-        **{name: value for name, value in image.items() if name != "animated"},
+        **image,
         "key": key,
         "source": page["source"],
         "image_ext": "jpg",

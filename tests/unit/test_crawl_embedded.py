@@ -7,7 +7,7 @@ from t2i_assets.corpus.duplicates import DuplicateConfig, find_duplicates
 from t2i_assets.corpus.schemas import LEDGER, PAIRS
 from t2i_assets.corpus.shards import read_samples, verify
 from t2i_assets.corpus.tables import read_rows
-from t2i_assets.crawl.config import CrawlConfig, FetchConfig
+from t2i_assets.crawl.config import CrawlConfig, FetchConfig, SiteSource
 from t2i_assets.crawl.pages import crawl_pages
 from t2i_assets.crawl.pairs import extract_pairs
 from t2i_assets.crawl.shards import fetch_images
@@ -23,7 +23,11 @@ EXPECTED = {
 
 def crawl(base: str, home: Path) -> None:
     fetch = FetchConfig(total_seconds=60, backoff_seconds=0.05)
-    config = CrawlConfig(start_urls=[f"{base}/"], allow_loopback=[base.removeprefix("http://")], fetch=fetch)
+    config = CrawlConfig(
+        sources=[SiteSource(name="site", start_urls=[f"{base}/"])],
+        allow_loopback=[base.removeprefix("http://")],
+        fetch=fetch,
+    )
     crawl_pages(config, "demo", home / "pages", home / "ledger" / "pages.parquet")
     extract_pairs(home / "pages", home / "pairs", "demo", config)
     fetch_images(home / "pairs", config, "demo", home / "shards", home / "ledger" / "images.parquet")

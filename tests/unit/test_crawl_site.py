@@ -14,7 +14,7 @@ from PIL import Image
 from t2i_assets.corpus.schemas import CAPTIONS, LEDGER, PAGES, PAIRS
 from t2i_assets.corpus.shards import iter_images, read_samples, verify
 from t2i_assets.corpus.tables import read_rows
-from t2i_assets.crawl.config import CrawlConfig, FetchConfig, ImageConfig
+from t2i_assets.crawl.config import CrawlConfig, FetchConfig, ImageConfig, SiteSource
 from t2i_assets.crawl.human import fetch_human
 from t2i_assets.crawl.ledger import CrawlFailedError
 from t2i_assets.crawl.pages import crawl_pages
@@ -34,7 +34,9 @@ def site() -> Iterator[Site]:
 
 def configure(site: Site, **more: Any) -> CrawlConfig:
     settings = {"fetch": FAST, "images": ImageConfig(size=32, samples_per_shard=3)} | more
-    return CrawlConfig(start_urls=[site.url()], allow_loopback=[site.authority], **settings)
+    limits = {name: settings.pop(name) for name in ("max_depth", "max_pages", "allowed_hosts") if name in settings}
+    source = SiteSource(name="site", start_urls=[site.url()], **limits)
+    return CrawlConfig(sources=[source], allow_loopback=[site.authority], **settings)
 
 
 class Result:
@@ -140,8 +142,10 @@ def test_a_dead_site_stops_the_run_with_one_clear_sentence(site: Site, tmp_path:
 
 def test_the_open_web_is_not_crawled_anonymously() -> None:
     with pytest.raises(ValueError, match="contact_url"):
-        CrawlConfig(start_urls=["http://site.test/"])
-    config = CrawlConfig(start_urls=["http://site.test/"], contact_url="https://us.test/bot")
+        CrawlConfig(sources=[SiteSource(name="site", start_urls=["http://site.test/"])])
+    config = CrawlConfig(
+        sources=[SiteSource(name="site", start_urls=["http://site.test/"])], contact_url="https://us.test/bot"
+    )
     assert config.user_agent == "t2i-assets/0.1 (+https://us.test/bot)"
 
 
