@@ -83,7 +83,7 @@ PAIRS = _schema(
     _field(
         "text_field",
         pa.string(),
-        "Where the text stood: alt, title, aria-label, figcaption, og:image:alt; a column, field or file of other sources.",
+        "Where the text stood: alt, title, aria-label, figcaption, og:image:alt; a column or file elsewhere.",
     ),
     _field("position", pa.int32(), "Rank of the image on its page.", nullable=False),
     _field("declared_width", pa.int32(), "width attribute, pixels."),
