@@ -1,0 +1,223 @@
+"""One function, run in child processes that may die: what the web sends is decoded where it can do no harm.
+
+A decoder that crashes, grows without end or never returns takes its child with it, not the crawl. A child talks over a
+socket in frames: eight bytes of length, then a pickle.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import os
+import pickle
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, Self
+
+FRAME = struct.Struct(">Q")
+_AHEAD = 2
+"""Calls that a child holds at once, so that it need not wait for the parent between them."""
+
+Failure = Literal["died", "memory", "timeout"]
+
+
+class WorkerFailedError(RuntimeError):
+    """A call that cost its child the life; ``kind`` says how."""
+
+    def __init__(self, kind: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+@dataclass
+class _Call:
+    frame: bytes
+    result: "asyncio.Future[Any]"
+
+
+class Workers:
+    """A pool of ``count`` children for one importable ``function``; calling it runs the function in one of them.
+
+    ``seconds`` is the limit of one call, ``memory_bytes`` what a child may take beyond what it needs to start.
+    Use as an async context manager.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], count: int, *, seconds: float = 30.0, memory_bytes: int = 1 << 30
+    ) -> None:
+        self._name = f"{function.__module__}:{function.__qualname__}"
+        self._count = count
+        self._seconds = seconds
+        self._memory_bytes = memory_bytes
+        self._calls: asyncio.Queue[_Call] = asyncio.Queue()
+        self._children: list[_Child] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._children = [_Child(self._name, self._memory_bytes, self._seconds) for _ in range(self._count)]
+        self._tasks = [asyncio.create_task(child.work(self._calls)) for child in self._children]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for child in self._children:
+            child.end()
+
+    async def __call__(self, *args: Any) -> Any:
+        """Return ``function(*args)``; raises what it raises, and WorkerFailedError where the child did not survive."""
+        call = _Call(_frame(args), asyncio.get_running_loop().create_future())
+        self._calls.put_nowait(call)
+        return await call.result
+
+    @property
+    def process_ids(self) -> list[int]:
+        """The children as they are now."""
+        return [child.process.pid for child in self._children]
+
+
+@dataclass
+class _Child:
+    name: str
+    memory_bytes: int
+    seconds: float
+    held: deque[_Call] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self.socket, theirs = socket.socketpair()
+        self.socket.setblocking(False)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", __name__, self.name, str(theirs.fileno()), str(self.memory_bytes)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+
+    def end(self) -> None:
+        self.socket.close()
+        self.process.kill()
+        self.process.wait()
+
+    async def work(self, calls: "asyncio.Queue[_Call]") -> None:
+        """Take calls for ever; a child that is lost is replaced, and what it had not begun is given to the next."""
+        while True:
+            first = None if self.held else await calls.get()
+            try:
+                async with asyncio.timeout(self.seconds):
+                    if first is not None:
+                        await self._send(first)
+                    while len(self.held) < _AHEAD and not calls.empty():
+                        await self._send(calls.get_nowait())
+                    done, value = await self._receive()
+            except TimeoutError:
+                await self._replace(WorkerFailedError("timeout", f"not done within {self.seconds:g} s"))
+                continue
+            except (EOFError, OSError):
+                await self._replace(WorkerFailedError("died", self._obituary()))
+                continue
+            self._settle(done, value)
+            if done == _Outcome.OUT_OF_MEMORY:
+                await self._replace(None)  # what is left of it may lack the memory for the next call
+
+    def _settle(self, done: int, value: Any) -> None:
+        call = self.held.popleft()
+        if call.result.done():
+            return
+        if done == _Outcome.RETURNED:
+            call.result.set_result(value)
+        elif done == _Outcome.RAISED:
+            call.result.set_exception(value)
+        else:
+            limit = f"more than {self.memory_bytes >> 20} MiB"
+            call.result.set_exception(WorkerFailedError("memory", f"needs {limit} of memory"))
+
+    async def _send(self, call: _Call) -> None:
+        self.held.append(call)
+        with contextlib.suppress(OSError):  # a child that is gone is noticed when it is listened to
+            await asyncio.get_running_loop().sock_sendall(self.socket, call.frame)
+
+    async def _receive(self) -> tuple[int, Any]:
+        loop = asyncio.get_running_loop()
+        head = await self._receive_exactly(loop, FRAME.size)
+        done, value = pickle.loads(await self._receive_exactly(loop, FRAME.unpack(head)[0]))
+        return done, value
+
+    async def _receive_exactly(self, loop: asyncio.AbstractEventLoop, size: int) -> bytearray:
+        data = bytearray(size)
+        view, filled = memoryview(data), 0
+        while filled < size:
+            count = await loop.sock_recv_into(self.socket, view[filled:])
+            if not count:
+                raise EOFError
+            filled += count
+        return data
+
+    async def _replace(self, failure: WorkerFailedError | None) -> None:
+        self.end()
+        if failure is not None and not self.held[0].result.done():
+            self.held[0].result.set_exception(failure)
+        if failure is not None:
+            self.held.popleft()
+        waiting, self.held = self.held, deque()
+        self._start()
+        for call in waiting:
+            await self._send(call)
+
+    def _obituary(self) -> str:
+        code = self.process.wait()
+        return f"the decoding process ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with {code}"
+
+
+class _Outcome:
+    RETURNED, RAISED, OUT_OF_MEMORY = range(3)
+
+
+def _frame(value: Any) -> bytes:
+    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    return FRAME.pack(len(data)) + data
+
+
+def _serve(name: str, descriptor: str, memory_bytes: str) -> None:
+    """Answer calls until the parent hangs up."""
+    module, _, attribute = name.partition(":")
+    function = getattr(importlib.import_module(module), attribute)
+    _limit_memory(int(memory_bytes))
+    with socket.socket(fileno=int(descriptor)) as parent, parent.makefile("rb") as frames:
+        while head := frames.read(FRAME.size):
+            args = pickle.loads(frames.read(FRAME.unpack(head)[0]))
+            try:
+                answer = _frame((_Outcome.RETURNED, function(*args)))
+            except MemoryError:
+                answer = _frame((_Outcome.OUT_OF_MEMORY, None))
+            except Exception as error:  # noqa: BLE001: it is the caller's, who gets it
+                answer = _frame((_Outcome.RAISED, error))
+            parent.sendall(answer)
+
+
+def _limit_memory(more: int) -> None:
+    """Let this process map ``more`` bytes beyond what it maps now; where the system cannot tell, set no limit."""
+    try:
+        with open("/proc/self/statm") as file:
+            mapped = int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + more, mapped + more))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        _serve(*sys.argv[1:])
