@@ -16,10 +16,10 @@ import struct
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 FRAME = struct.Struct(">Q")
 _AHEAD = 2
@@ -45,14 +45,21 @@ class _Call:
 class Workers:
     """A pool of ``count`` children for one importable ``function``; calling it runs the function in one of them.
 
-    ``seconds`` is the limit of one call, ``memory_bytes`` what a child may take beyond what it needs to start.
-    Use as an async context manager.
+    ``constants`` are its last arguments in every call, sent once; ``seconds`` is the limit of one call,
+    ``memory_bytes`` what a child may take beyond what it needs to start. Use as an async context manager.
     """
 
     def __init__(
-        self, function: Callable[..., Any], count: int, *, seconds: float = 30.0, memory_bytes: int = 1 << 30
+        self,
+        function: Callable[..., Any],
+        count: int,
+        *,
+        constants: tuple[Any, ...] = (),
+        seconds: float = 30.0,
+        memory_bytes: int = 1 << 30,
     ) -> None:
         self._name = f"{function.__module__}:{function.__qualname__}"
+        self._constants = _frame(constants)
         self._count = count
         self._seconds = seconds
         self._memory_bytes = memory_bytes
@@ -61,7 +68,7 @@ class Workers:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._children = [_Child(self._name, self._memory_bytes, self._seconds) for _ in range(self._count)]
+        self._children = [_Child(self._name, self._constants, self._memory_bytes, self._seconds) for _ in range(self._count)]
         self._tasks = [asyncio.create_task(child.work(self._calls)) for child in self._children]
         return self
 
@@ -75,7 +82,7 @@ class Workers:
             child.end()
 
     async def __call__(self, *args: Any) -> Any:
-        """Return ``function(*args)``; raises what it raises, and WorkerFailedError where the child did not survive."""
+        """Return ``function(*args, *constants)``; raises what it raises, and WorkerFailedError where the child did not survive."""
         call = _Call(_frame(args), asyncio.get_running_loop().create_future())
         self._calls.put_nowait(call)
         return await call.result
@@ -89,6 +96,7 @@ class Workers:
 @dataclass
 class _Child:
     name: str
+    constants: bytes
     memory_bytes: int
     seconds: float
     held: deque[_Call] = field(default_factory=deque)
@@ -98,7 +106,6 @@ class _Child:
 
     def _start(self) -> None:
         self.socket, theirs = socket.socketpair()
-        self.socket.setblocking(False)
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", __name__, self.name, str(theirs.fileno()), str(self.memory_bytes)],
@@ -106,6 +113,8 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
             )
+        self.socket.sendall(self.constants)
+        self.socket.setblocking(False)
 
     def end(self) -> None:
         self.socket.close()
@@ -197,15 +206,20 @@ def _serve(name: str, descriptor: str, memory_bytes: str) -> None:
     function = getattr(importlib.import_module(module), attribute)
     _limit_memory(int(memory_bytes))
     with socket.socket(fileno=int(descriptor)) as parent, parent.makefile("rb") as frames:
+        constants = _read(frames, frames.read(FRAME.size))
         while head := frames.read(FRAME.size):
-            args = pickle.loads(frames.read(FRAME.unpack(head)[0]))
+            args = _read(frames, head)
             try:
-                answer = _frame((_Outcome.RETURNED, function(*args)))
+                answer = _frame((_Outcome.RETURNED, function(*args, *constants)))
             except MemoryError:
                 answer = _frame((_Outcome.OUT_OF_MEMORY, None))
-            except Exception as error:  # noqa: BLE001: it is the caller's, who gets it
+            except Exception as error:  # noqa: BLE001 - it is the caller's, who gets it
                 answer = _frame((_Outcome.RAISED, error))
             parent.sendall(answer)
+
+
+def _read(frames: BinaryIO, head: bytes) -> Any:
+    return pickle.loads(frames.read(FRAME.unpack(head)[0]))
 
 
 def _limit_memory(more: int) -> None:
