@@ -1,7 +1,8 @@
-"""What a site's owner allows: the X-Robots-Tag header, robots meta tags and licence links.
+"""What a site's owner allows: the X-Robots-Tag header, robots meta tags and the reservation of text and data mining.
 
 Grammar of the header: Google's "Robots meta tag, data-nosnippet, and X-Robots-Tag specifications"; ``noai`` and
 ``noimageai`` are DeviantArt's. A directive may be prefixed by the name of one agent; unprefixed ones are for all.
+``tdm-reservation`` and ``tdm-policy`` are those of the W3C community group's TDM Reservation Protocol (TDMRep).
 """
 
 import re
@@ -9,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+from multidict import MultiMapping
 
 from t2i_assets.crawl.ledger import Status
 
@@ -35,6 +38,15 @@ class Verdict:
 NOT_ASKED = Verdict(False, "not_asked")
 
 
+def response_verdict(headers: MultiMapping[str], product: str, now: datetime | None = None) -> Verdict:
+    """Judge what the headers of one response say: X-Robots-Tag, then the TDM reservation."""
+    verdict = header_verdict(headers.getall("X-Robots-Tag", []), product, now)
+    if not verdict.allowed:
+        return verdict
+    reserved = any(value.strip() == "1" for value in headers.getall("tdm-reservation", []))
+    return _reserved(headers.getall("tdm-policy", []), "") if reserved else verdict
+
+
 def header_verdict(values: Iterable[str], product: str, now: datetime | None = None) -> Verdict:
     """Judge X-Robots-Tag header values (one per header line) for the crawler named ``product``."""
     return _verdict(((value, _directives(value, product)) for value in values), "X-Robots-Tag", now)
@@ -53,6 +65,12 @@ def may_follow(x_robots_tags: Iterable[str], tags: Iterable[tuple[str, str]], pr
         if name.lower() in ("robots", product.lower()):
             found += _split(content)
     return not {"nofollow", "none"} & set(found)
+
+
+def _reserved(policies: Iterable[str], place: str) -> Verdict:
+    """Return the verdict of a reservation that stands in ``place``; the policy tells where a licence can be had."""
+    evidence = "; ".join([f"{place}tdm-reservation: 1", *(f"tdm-policy: {policy.strip()}" for policy in policies)])
+    return Verdict(False, "tdm_reservation", evidence, Status.CONSENT_DENIED)
 
 
 def _verdict(values: Iterable[tuple[str, list[str]]], place: str, now: datetime | None) -> Verdict:
