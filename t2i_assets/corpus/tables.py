@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,6 +47,53 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]] | pa.Table, schema
     pq.write_table(table, temporary, compression="zstd")
     temporary.replace(path)
     return table
+
+
+class TableWriter:
+    """Writes rows of one schema as they come, a row group at a time; the file appears whole when the writer is left.
+
+    Use as a context manager; an exception leaves no file.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, rows_per_group: int = 10_000) -> None:
+        self.path = path
+        self.rows = 0
+        self._schema = schema
+        self._rows_per_group = rows_per_group
+        self._waiting: list[Mapping[str, Any]] = []
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(self._temporary, self._schema, compression="zstd")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        whole = False
+        try:
+            if error is None:
+                self._flush()
+                whole = True
+        finally:
+            self._writer.close()
+            if whole:
+                self._temporary.replace(self.path)
+            else:
+                self._temporary.unlink()
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append one row. Raises SchemaMismatchError as ``as_table`` does, at the latest when the writer is left."""
+        self._waiting.append(row)
+        self.rows += 1
+        if len(self._waiting) >= self._rows_per_group:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting or not self.rows:
+            self._writer.write_table(as_table(self._waiting, self._schema))
+        self._waiting = []
 
 
 def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:

@@ -6,7 +6,6 @@
 import asyncio
 import json
 from collections import Counter, defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from t2i_assets.corpus.digests import caption_id
 from t2i_assets.corpus.schemas import CAPTIONS
 from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.corpus.tables import write_table
+from t2i_assets.crawl.acquire import Acquirer, measured
 from t2i_assets.crawl.config import CrawlConfig, Progress, silent
 from t2i_assets.crawl.consent import Verdict
 from t2i_assets.crawl.fetch import Fetched, Fetcher
@@ -23,7 +23,6 @@ from t2i_assets.crawl.guard import normalise_url
 from t2i_assets.crawl.images import StoredImage
 from t2i_assets.crawl.ledger import CrawlFailedError, Status, count_statuses, raise_if_all_failed, write_ledger
 from t2i_assets.crawl.robots import Robots
-from t2i_assets.crawl.shards import fetch_image
 from t2i_assets.crawl.texts import clean
 
 SNAPSHOT = "human"
@@ -47,15 +46,15 @@ async def _fetch(captions_url: str, config: CrawlConfig, out_dir: Path, progress
     ledger = []
     found: dict[str, tuple[StoredImage, Fetched, list[tuple[str, str]]]] = {}
     counts: Counter[str] = Counter()
-    with ThreadPoolExecutor(config.images.workers, "decode") as pool:
-        async with Fetcher(config) as fetcher:
-            robots = Robots(fetcher, config, SNAPSHOT)
-            home = URL(captions_url).origin()
+    async with Fetcher(config) as fetcher:
+        robots = Robots(fetcher, config, SNAPSHOT)
+        home = URL(captions_url).origin()
 
-            async def permit(url: str) -> Verdict:
-                # robots.txt speaks to crawlers that find their way; this address was given by a person.
-                return NAMED if URL(url).origin() == home else await robots.verdict(url)
+        async def permit(url: str) -> Verdict:
+            # robots.txt speaks to crawlers that find their way; this address was given by a person.
+            return NAMED if URL(url).origin() == home else await robots.verdict(url)
 
+        async with Acquirer(config, fetcher, permit) as acquirer:
             answer = await fetcher.fetch(captions_url, "application/json", _MAX_JSON_BYTES, permit)
             if answer.status != Status.OK:
                 raise CrawlFailedError(f"human captions {captions_url}: {answer.status}: {answer.detail}")
@@ -64,7 +63,8 @@ async def _fetch(captions_url: str, config: CrawlConfig, out_dir: Path, progress
 
             async def work() -> None:
                 for url, captions in todo:
-                    fetched, image = await fetch_image(url, config, fetcher, permit, pool)
+                    fetched = await acquirer.fetch(url)
+                    image = await acquirer.store(fetched)
                     more = {"sha256": image.original_sha256, "key": image.key} if image else {}
                     ledger.append(fetched.ledger_row(SNAPSHOT, "image", SOURCE, parent_url=captions_url, **more))
                     counts[str(fetched.status)] += 1
@@ -123,10 +123,9 @@ def _write(
 
 def _sample(image: StoredImage, fetched: Fetched, texts: list[tuple[str, str]]) -> dict[str, Any]:
     return {
-        **{name: value for name, value in vars(image).items() if name != "data"},
+        **measured(image),
         "key": image.key,
         "source": SOURCE,
-        "image_ext": "jpg",
         "image_url": fetched.url,
         "page_url": None,
         "license_url": None,

@@ -1,104 +1,155 @@
-"""What a run of the image stage has already done, kept on disk as it goes, so that a killed run loses nothing.
+"""What a stage of the crawl has already done, kept on disk as it goes, so that a killed run loses nothing.
 
-``images.bin`` holds the stored images one after the other, ``rows.jsonl`` one line per URL. An image is written before
-the line that speaks of it, so whatever the moment of death, every whole line is true.
+``journal.sqlite`` holds one outcome per URL, ``blobs.bin`` the bytes that came with them, one after the other. Bytes
+are written before the outcome that speaks of them, so whatever the moment of death, every outcome is true. Nothing is
+held in memory: a stage reads back what it needs in order of URL or of blob name.
 """
 
 import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from t2i_assets.crawl.images import StoredImage
+_TABLES = """
+    CREATE TABLE IF NOT EXISTS purpose (text TEXT PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS outcomes (
+        kind TEXT, url TEXT, status TEXT, blob TEXT, row TEXT, PRIMARY KEY (kind, url)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS outcomes_by_blob ON outcomes (blob, url) WHERE blob IS NOT NULL;
+    CREATE TABLE IF NOT EXISTS blobs (name TEXT PRIMARY KEY, start INTEGER, size INTEGER, about TEXT) WITHOUT ROWID;
+"""
+_COMMIT_SECONDS = 0.25
 
 
 class Journal:
-    """Append-only outcomes by URL. One that belongs to other work (another ``purpose``) is begun afresh."""
+    """Outcomes by (kind, URL), blobs by name; one that belongs to other work (another ``purpose``) is begun afresh.
+
+    Use as a context manager. ``database`` may hold further tables of the stage; they go with it.
+    """
 
     def __init__(self, directory: Path, purpose: str) -> None:
         self._directory = directory
         self._purpose = purpose
-        self._places: dict[str, tuple[int, int]] = {}
-        self.rows: dict[str, dict[str, Any]] = {}
-        self.images: dict[str, dict[str, Any]] = {}
+        self._removed = False
 
     def __enter__(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True)
-        lines_file, images_file = self._directory / "rows.jsonl", self._directory / "images.bin"
-        kept = self._load(lines_file, images_file)
-        self._lines = lines_file.open("r+b" if kept else "wb")
-        self._images = images_file.open("r+b" if kept else "w+b")
-        if kept:
-            self._lines.truncate(kept)
-            self._lines.seek(kept)
-        else:
-            self._write_line({"purpose": self._purpose})
-        self._end = max((offset + size for offset, size in self._places.values()), default=0)
-        self._images.truncate(self._end)
+        try:
+            kept = self._open()
+        except sqlite3.DatabaseError:  # torn by a crash of the machine itself
+            kept = False
+        if not kept:
+            self._delete_files()
+            self._open()
+        self._committed = time.monotonic()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lines.close()
-        self._images.close()
+        if not self._removed:
+            self.close()
 
-    def add(self, row: dict[str, Any], image: StoredImage | None = None) -> None:
-        """Write one URL's ledger row and, where it gave one, its image; equal images are kept once."""
-        line: dict[str, Any] = {"row": row}
-        if image is not None and image.key not in self.images:
-            self._images.seek(self._end)
-            self._images.write(image.data)
-            self._images.flush()
-            about = {name: value for name, value in vars(image).items() if name != "data"}
-            line |= {"key": image.key, "image": about, "offset": self._end, "size": len(image.data)}
-            self._end += len(image.data)
-        self._write_line(line)
-        self._take(line)
+    def add(
+        self,
+        row: dict[str, Any],
+        blob: bytes | None = None,
+        name: str | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        """Write the outcome of ``row["kind"]`` and ``row["url"]``.
 
-    def read_image(self, key: str) -> bytes:
-        """Return the stored image of a key."""
-        offset, size = self._places[key]
-        self._images.seek(offset)
-        return self._images.read(size)
+        ``name`` ties it to a blob; the first one to bring it gives its bytes and what is told ``about`` it.
+        """
+        if blob is not None and not self.has_blob(name or ""):
+            os.pwrite(self._blobs, blob, self._end)
+            place = (name, self._end, len(blob), json.dumps(about, ensure_ascii=False))
+            self.database.execute("INSERT INTO blobs VALUES (?, ?, ?, ?)", place)
+            self._end += len(blob)
+        text = json.dumps(row, ensure_ascii=False, default=str)
+        outcome = (row["kind"], row["url"], str(row["status"]), name, text)
+        self.database.execute("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?)", outcome)
+        if time.monotonic() - self._committed > _COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Make what was added survive a kill; happens by itself four times a second."""
+        self.database.commit()
+        self._committed = time.monotonic()
+
+    def row(self, kind: str, url: str) -> dict[str, Any] | None:
+        """Return an outcome, or None where there is none yet."""
+        found = self.database.execute("SELECT row FROM outcomes WHERE kind = ? AND url = ?", (kind, url)).fetchone()
+        return json.loads(found[0]) if found else None
+
+    def rows(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield every outcome, or those of one kind, in order of kind and URL."""
+        where, values = ("WHERE kind = ?", (kind,)) if kind else ("", ())
+        for (text,) in self.database.execute(f"SELECT row FROM outcomes {where} ORDER BY kind, url", values):
+            yield json.loads(text)
+
+    def statuses(self, kind: str) -> dict[str, int]:
+        """Return how many outcomes of a kind ended in each status, most frequent first."""
+        query = "SELECT status, count(*) FROM outcomes WHERE kind = ? GROUP BY status ORDER BY count(*) DESC, status"
+        return dict(self.database.execute(query, (kind,)).fetchall())
+
+    def has_blob(self, name: str) -> bool:
+        """Return whether the bytes of a name are there."""
+        return self.database.execute("SELECT 1 FROM blobs WHERE name = ?", (name,)).fetchone() is not None
+
+    def blob(self, name: str) -> tuple[bytes, dict[str, Any]]:
+        """Return the bytes of a name and what was told about them. Raises KeyError where there are none."""
+        found = self.database.execute("SELECT start, size, about FROM blobs WHERE name = ?", (name,)).fetchone()
+        if found is None:
+            raise KeyError(name)
+        start, size, about = found
+        return os.pread(self._blobs, size, start), json.loads(about)
+
+    def blob_names(self) -> Iterator[str]:
+        """Yield the names of the blobs in order."""
+        for (name,) in self.database.execute("SELECT name FROM blobs ORDER BY name"):
+            yield name
+
+    def rows_of_blob(self, name: str) -> list[dict[str, Any]]:
+        """Return the outcomes tied to a blob, in order of URL."""
+        query = "SELECT row FROM outcomes WHERE blob = ? ORDER BY url"
+        return [json.loads(text) for (text,) in self.database.execute(query, (name,))]
+
+    def close(self) -> None:
+        """Keep everything for the next run."""
+        self.database.commit()
+        self.database.close()
+        os.close(self._blobs)
 
     def remove(self) -> None:
-        """Delete the journal: what it held was published."""
-        self._lines.close()
-        self._images.close()
+        """Delete the journal: what it held was published. It cannot be used any more, leaving it does nothing."""
+        self.database.close()
+        os.close(self._blobs)
+        self._delete_files()
+        self._directory.rmdir()
+        self._removed = True
+
+    def _open(self) -> bool:
+        """Open both files; return whether what they hold belongs to this purpose."""
+        self.database = sqlite3.connect(self._directory / "journal.sqlite")
+        self.database.execute("PRAGMA journal_mode = WAL")
+        self.database.execute("PRAGMA synchronous = OFF")  # a kill loses nothing; a power cut costs another fetch
+        self.database.executescript(_TABLES)
+        self._blobs = os.open(self._directory / "blobs.bin", os.O_RDWR | os.O_CREAT, 0o644)
+        self.database.execute("INSERT OR IGNORE INTO purpose VALUES (?)", (self._purpose,))
+        self.database.commit()
+        purposes = self.database.execute("SELECT count(*) FROM purpose").fetchone()[0]
+        self._end = self.database.execute("SELECT coalesce(max(start + size), 0) FROM blobs").fetchone()[0]
+        if purposes == 1 and os.fstat(self._blobs).st_size >= self._end:
+            return True
+        self.database.close()
+        os.close(self._blobs)
+        return False
+
+    def _delete_files(self) -> None:
         for path in self._directory.iterdir():
             path.unlink()
-        self._directory.rmdir()
-
-    def _write_line(self, line: dict[str, Any]) -> None:
-        self._lines.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        self._lines.flush()
-
-    def _load(self, lines_file: Path, images_file: Path) -> int:
-        """Take in what an earlier run wrote; return the bytes of whole lines, 0 where nothing can be kept."""
-        if not lines_file.exists() or not images_file.exists():
-            return 0
-        kept = 0
-        available = images_file.stat().st_size
-        with lines_file.open("rb") as file:
-            for number, text in enumerate(file):
-                if not text.endswith(b"\n"):
-                    break
-                try:
-                    line = json.loads(text)
-                except ValueError:
-                    break
-                if number == 0 and line.get("purpose") != self._purpose:
-                    return 0
-                if line.get("offset", 0) + line.get("size", 0) > available:
-                    break
-                if number:
-                    self._take(line)
-                kept += len(text)
-        return kept
-
-    def _take(self, line: dict[str, Any]) -> None:
-        self.rows[line["row"]["url"]] = line["row"]
-        if "key" in line:
-            self.images[line["key"]] = line["image"]
-            self._places[line["key"]] = (line["offset"], line["size"])

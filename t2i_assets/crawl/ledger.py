@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i_assets.corpus.schemas import LEDGER, REQUESTS
-from t2i_assets.corpus.tables import write_table
+from t2i_assets.corpus.tables import TableWriter
 
 
 class Status(StrEnum):
@@ -20,6 +20,7 @@ class Status(StrEnum):
     DATA_URI = "data_uri"
     DUPLICATE_URL = "duplicate_url"
     OFF_SITE = "off_site"
+    FILE_MISSING = "file_missing"
     # The network
     DNS = "dns"
     REFUSED = "refused"
@@ -49,6 +50,11 @@ class Status(StrEnum):
     BOMB = "bomb"
     # The text
     NO_TEXT = "no_text"
+    BAD_TEXT = "bad_text"
+    # What names images and texts
+    NO_IMAGE = "no_image"
+    BAD_ARCHIVE = "bad_archive"
+    PAGE_UNREADABLE = "page_unreadable"
 
 
 TRANSIENT = frozenset(
@@ -61,15 +67,18 @@ class CrawlFailedError(RuntimeError):
     """Nothing at all could be fetched; the message says what happened and what to look at."""
 
 
-def write_ledger(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_ledger(path: Path, rows: Iterable[Mapping[str, Any]], in_order: bool = False) -> None:
     """Write ledger rows in order of kind and URL: to ``path``, and when they were asked to ``requests/`` beside it.
 
-    So two crawls that met the same answers leave the same ledger.
+    So two crawls that met the same answers leave the same ledger. Rows that come ``in_order`` are not held in memory.
     """
-    rows = sorted(rows, key=lambda row: (row["kind"], row["url"]))
+    if not in_order:
+        rows = sorted(rows, key=lambda row: (row["kind"], row["url"]))
     only_requests = set(REQUESTS.names) - set(LEDGER.names)
-    write_table(path, [{name: row[name] for name in row if name not in only_requests} for row in rows], LEDGER)
-    write_table(requests_file(path), [{name: row[name] for name in REQUESTS.names} for row in rows], REQUESTS)
+    with TableWriter(path, LEDGER) as ledger, TableWriter(requests_file(path), REQUESTS) as requests:
+        for row in rows:
+            ledger.write({name: row[name] for name in row if name not in only_requests})
+            requests.write({name: row[name] for name in REQUESTS.names})
 
 
 def requests_file(ledger_file: Path) -> Path:

@@ -68,7 +68,8 @@ class Workers:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._children = [_Child(self._name, self._constants, self._memory_bytes, self._seconds) for _ in range(self._count)]
+        limits = (self._memory_bytes, self._seconds)
+        self._children = [_Child(self._name, self._constants, *limits) for _ in range(self._count)]
         self._tasks = [asyncio.create_task(child.work(self._calls)) for child in self._children]
         return self
 
@@ -82,7 +83,10 @@ class Workers:
             child.end()
 
     async def __call__(self, *args: Any) -> Any:
-        """Return ``function(*args, *constants)``; raises what it raises, and WorkerFailedError where the child did not survive."""
+        """Return ``function(*args, *constants)``; raises what it raises.
+
+        Raises WorkerFailedError where the child did not survive it.
+        """
         call = _Call(_frame(args), asyncio.get_running_loop().create_future())
         self._calls.put_nowait(call)
         return await call.result

@@ -1,0 +1,91 @@
+"""One image URL in; its outcome, and the image as it will be stored, out."""
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from t2i_assets.crawl.config import CrawlConfig
+from t2i_assets.crawl.consent import header_verdict
+from t2i_assets.crawl.fetch import ACCEPT_IMAGE, Fetched, Fetcher, Permit
+from t2i_assets.crawl.decoder import decode
+from t2i_assets.crawl.images import StoredImage
+from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.workers import WorkerFailedError, Workers
+
+_UNTYPED = ("", "application/octet-stream", "binary/octet-stream")
+_STATUS_OF_FAILURE = {"died": Status.DECODE_FAILED, "memory": Status.BOMB, "timeout": Status.BOMB}
+_DECODE_SECONDS = 30.0
+
+
+class Acquirer:
+    """Fetches, checks and decodes images. Use as an async context manager."""
+
+    def __init__(self, config: CrawlConfig, fetcher: Fetcher, permit: Permit) -> None:
+        self._config = config
+        self._fetcher = fetcher
+        self._permit = permit
+        self._decode = Workers(decode, config.images.workers, constants=(config.images,), seconds=_DECODE_SECONDS)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._decode)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def fetch(self, url: str) -> Fetched:
+        """Ask for an image; what the headers forbid or what is no image is not ``ok``, whatever was sent."""
+        limit = self._config.fetch.max_image_bytes
+        fetched = await self._fetcher.fetch(url, ACCEPT_IMAGE, limit, self._permit)
+        if fetched.status != Status.OK:
+            return fetched
+        verdict = header_verdict(fetched.headers.getall("X-Robots-Tag", []), self._config.product)
+        if not verdict.allowed:
+            fetched.status, fetched.detail, fetched.verdict = Status.CONSENT_DENIED, verdict.evidence, verdict
+        elif fetched.status == Status.OK and not _may_be_image(fetched.media_type):
+            fetched.status = Status.WRONG_CONTENT_TYPE
+            fetched.detail = f"Content-Type {fetched.content_type!r} is not an image"
+        return fetched
+
+    async def store(self, fetched: Fetched, keep_bytes: bool = False) -> StoredImage | None:
+        """Return the image of what was fetched, as it will be stored, or None; then the outcome's status says why.
+
+        ``keep_bytes`` stores the bytes as they came, if they decode.
+        """
+        if fetched.status != Status.OK:
+            return None
+        try:
+            image = await self._decode(fetched.body, keep_bytes)
+        except WorkerFailedError as error:
+            fetched.status, fetched.detail = _STATUS_OF_FAILURE[error.kind], f"decoding: {error}"
+            return None
+        if isinstance(image, StoredImage):
+            return image
+        fetched.status, fetched.detail = image
+        return None
+
+
+def outcome_row(fetched: Fetched, image: StoredImage | None, pair: dict[str, Any], snapshot: str) -> dict[str, Any]:
+    """Return the ledger row of one image URL; ``pair`` is the first that speaks of it."""
+    return fetched.ledger_row(
+        snapshot,
+        "image",
+        pair["source"],
+        parent_url=pair["page_url"],
+        license_url=pair["license_url"],
+        sha256=image.original_sha256 if image else None,
+        key=image.key if image else None,
+    )
+
+
+def measured(image: StoredImage) -> dict[str, Any]:
+    """Return what SAMPLES tells of an image itself."""
+    about = {name: value for name, value in vars(image).items() if name not in ("data", "ext")}
+    return about | {"image_ext": getattr(image, "ext", "jpg")}
+
+
+def _may_be_image(media_type: str) -> bool:
+    return media_type.startswith("image/") or media_type in _UNTYPED
