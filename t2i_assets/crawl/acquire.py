@@ -6,8 +6,8 @@ from typing import Any, Self
 
 from t2i_assets.crawl.config import CrawlConfig
 from t2i_assets.crawl.consent import header_verdict
-from t2i_assets.crawl.fetch import ACCEPT_IMAGE, Fetched, Fetcher, Permit
 from t2i_assets.crawl.decoder import decode
+from t2i_assets.crawl.fetch import ACCEPT_IMAGE, Fetched, Fetcher, Permit
 from t2i_assets.crawl.images import StoredImage
 from t2i_assets.crawl.ledger import Status
 from t2i_assets.crawl.workers import WorkerFailedError, Workers
