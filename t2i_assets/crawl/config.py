@@ -38,6 +38,11 @@ class FetchConfig(_Section):
     max_robots_bytes: int = Field(
         default=512_000, gt=0, description="Bytes of robots.txt that are read (RFC 9309, 2.5)."
     )
+    tdm: bool = Field(
+        default=True,
+        description="Ask every origin for /.well-known/tdmrep.json and leave alone what it reserves; headers and meta "
+        "tags that reserve are heeded either way.",
+    )
     dns_ttl_seconds: float = Field(default=300.0, ge=0, description="How long a resolved name is kept.")
 
 
@@ -121,11 +126,14 @@ class UrlListSource(_Source):
     paths: list[str] = Field(
         min_length=1, description="Files or globs: .parquet, .csv, .tsv or .jsonl, each but parquet also with .gz."
     )
+    columns: list[str] | None = Field(
+        default=None, description="Column names of csv and tsv files without a line of names; null reads that line."
+    )
     url_column: str = Field(default="url", description="Column of the image URL.")
     text_columns: list[str] = Field(
         default=["text"],
         min_length=1,
-        description="Columns of texts, in order of trust; each is one text of the image.",
+        description="Columns of texts or of lists of texts, in order of trust; each is one text of the image.",
     )
     page_column: str | None = Field(default=None, description="Column of the page that showed the image.")
     license_column: str | None = Field(default=None, description="Column of the licence link.")
@@ -142,7 +150,9 @@ class FolderSource(_Source):
         description="COCO-style JSON of captions; null reads name.txt or name.json beside each image.",
     )
     text_fields: list[str] = Field(
-        default=["caption", "text", "alt"], min_length=1, description="Fields of name.json that hold a text."
+        default=["caption", "text", "alt"],
+        min_length=1,
+        description="Fields of name.json that hold a text or a list of texts.",
     )
     license_url: str | None = Field(default=None, description="Licence of the whole directory.")
 
@@ -157,9 +167,10 @@ class WebDatasetSource(_Source):
     )
     text_extensions: list[str] = Field(default=["txt", "caption"], description="Members that are texts.")
     json_fields: list[str] = Field(
-        default=["caption", "text", "alt_text"], description="Fields of a .json member that hold a text."
+        default=["caption", "text", "alt_text"], description="Fields of a .json member that hold a text or texts."
     )
     url_field: str = Field(default="url", description="Field of a .json member that tells where the image came from.")
+    license_field: str = Field(default="license", description="Field of a .json member that holds the licence link.")
 
 
 Source = Annotated[
