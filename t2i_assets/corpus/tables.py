@@ -9,6 +9,9 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+_ROWS_AS_OBJECTS = 1000
+"""Rows that wait as Python objects, which take ten times the memory of Arrow's."""
+
 
 class SchemaMismatchError(ValueError):
     """Rows do not fit the schema of their table; the message names the table and the field."""
@@ -55,12 +58,13 @@ class TableWriter:
     Use as a context manager; an exception leaves no file.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, rows_per_group: int = 10_000) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, rows_per_group: int = 20_000) -> None:
         self.path = path
         self.rows = 0
         self._schema = schema
         self._rows_per_group = rows_per_group
         self._waiting: list[Mapping[str, Any]] = []
+        self._group: list[pa.Table] = []
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
     def __enter__(self) -> Self:
@@ -87,13 +91,21 @@ class TableWriter:
         """Append one row. Raises SchemaMismatchError as ``as_table`` does, at the latest when the writer is left."""
         self._waiting.append(row)
         self.rows += 1
-        if len(self._waiting) >= self._rows_per_group:
+        if len(self._waiting) >= _ROWS_AS_OBJECTS:
+            self._pack()
+        if sum(map(len, self._group)) >= self._rows_per_group:
             self._flush()
+
+    def _pack(self) -> None:
+        self._group.append(as_table(self._waiting, self._schema))
+        self._waiting = []
 
     def _flush(self) -> None:
         if self._waiting or not self.rows:
-            self._writer.write_table(as_table(self._waiting, self._schema))
-        self._waiting = []
+            self._pack()
+        if self._group:
+            self._writer.write_table(pa.concat_tables(self._group).combine_chunks())
+        self._group = []
 
 
 def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
