@@ -1,17 +1,20 @@
 """One image URL in; its outcome, and the image as it will be stored, out."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from t2i_assets.crawl.config import CrawlConfig
-from t2i_assets.crawl.consent import header_verdict
+from t2i_assets.crawl.config import CrawlConfig, FolderSource, WebDatasetSource
+from t2i_assets.crawl.consent import Verdict, response_verdict
 from t2i_assets.crawl.decoder import decode
 from t2i_assets.crawl.fetch import ACCEPT_IMAGE, Fetched, Fetcher, Permit
 from t2i_assets.crawl.images import StoredImage
 from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.sources.local import LocalImageError, read_local
 from t2i_assets.crawl.workers import WorkerFailedError, Workers
 
+LOCAL = Verdict(True, "allowed", "a local source that the configuration names")
 _UNTYPED = ("", "application/octet-stream", "binary/octet-stream")
 _STATUS_OF_FAILURE = {"died": Status.DECODE_FAILED, "memory": Status.BOMB, "timeout": Status.BOMB}
 _DECODE_SECONDS = 30.0
@@ -42,12 +45,21 @@ class Acquirer:
         fetched = await self._fetcher.fetch(url, ACCEPT_IMAGE, limit, self._permit)
         if fetched.status != Status.OK:
             return fetched
-        verdict = header_verdict(fetched.headers.getall("X-Robots-Tag", []), self._config.product)
+        verdict = response_verdict(fetched.headers, self._config.product)
         if not verdict.allowed:
             fetched.status, fetched.detail, fetched.verdict = Status.CONSENT_DENIED, verdict.evidence, verdict
         elif fetched.status == Status.OK and not _may_be_image(fetched.media_type):
             fetched.status = Status.WRONG_CONTENT_TYPE
             fetched.detail = f"Content-Type {fetched.content_type!r} is not an image"
+        return fetched
+
+    async def read(self, url: str, source: FolderSource | WebDatasetSource) -> Fetched:
+        """Open an image of a local source."""
+        fetched = Fetched(url, url, verdict=LOCAL, started=0.0)
+        try:
+            fetched.body = await asyncio.to_thread(read_local, url, source, self._config.fetch.max_image_bytes)
+        except LocalImageError as error:
+            fetched.status, fetched.detail = error.status, str(error)
         return fetched
 
     async def store(self, fetched: Fetched, keep_bytes: bool = False) -> StoredImage | None:

@@ -49,8 +49,11 @@ class Offers:
         self._database.commit()
 
     def want(self, url: str) -> None:
-        """Put a URL on the list of what is to be fetched, at a place that its digest gives: so hosts are mixed."""
-        rank = int.from_bytes(hashlib.sha256(url.encode()).digest()[:7])
+        """Put a URL on the list of what is to be fetched, at a place that its digest gives: so hosts are mixed.
+
+        Files come first and in order, since neighbours lie in one tar.
+        """
+        rank = 0 if url.startswith("file:") else int.from_bytes(hashlib.sha256(url.encode()).digest()[:7])
         self._database.execute("INSERT INTO todo VALUES (?, ?)", (rank, url))
 
     def wanted(self) -> int:

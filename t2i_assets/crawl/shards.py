@@ -12,7 +12,7 @@ from typing import Any
 from t2i_assets.corpus.digests import digest, tree_digest
 from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.crawl.acquire import Acquirer, measured, outcome_row
-from t2i_assets.crawl.config import CrawlConfig, Progress, silent
+from t2i_assets.crawl.config import CrawlConfig, FolderSource, Progress, WebDatasetSource, silent
 from t2i_assets.crawl.fetch import Fetched, Fetcher
 from t2i_assets.crawl.journal import Journal
 from t2i_assets.crawl.ledger import CrawlFailedError, Status, raise_if_all_failed, write_ledger
@@ -114,18 +114,24 @@ async def _fetch_all(
 ) -> None:
     """Fetch what the journal does not hold yet."""
     counts = Counter(offers.statuses())
+    sources = {source.name: source for source in config.sources}
     turns = Turns(offers.todo(), config.fetch.per_host_concurrency)
 
     async def work() -> None:
         while (url := await turns.take()) is not None:
+            pair = next(pair for pair in offers.pairs(url) if pair["rejected"] is None)
+            source = sources[pair["source"]]
             try:
-                fetched = await acquirer.fetch(url)
+                if isinstance(source, FolderSource | WebDatasetSource):
+                    fetched = await acquirer.read(url, source)
+                else:
+                    fetched = await acquirer.fetch(url)
             finally:
                 turns.give_back(url)
-            image = await acquirer.store(fetched)
+            image = await acquirer.store(fetched, keep_bytes=isinstance(source, WebDatasetSource))
             while robots.ledger_rows:
                 journal.add(robots.ledger_rows.pop())
-            row = outcome_row(fetched, image, offers.pairs(url)[0], snapshot)
+            row = outcome_row(fetched, image, pair, snapshot)
             if image is None:
                 journal.add(row)
             else:
