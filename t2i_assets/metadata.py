@@ -3,17 +3,19 @@
 import base64
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 from PIL import Image, ImageDraw
 
-from t2i_assets.corpus.schemas import CAPTIONS, GENERATED, LEADERBOARD, PROMPTS, SAMPLES
+from t2i_assets.corpus.schemas import CAPTIONS, GENERATED, LEADERBOARD, LEDGER, PROMPTS, SAMPLES
 from t2i_assets.corpus.shards import iter_images
-from t2i_assets.corpus.tables import read_rows
+from t2i_assets.corpus.tables import read_rows, read_table
 
 COLUMNS, ROWS, SIDE = 12, 4, 64
 
@@ -81,6 +83,28 @@ def funnel_table(summary: Mapping[str, Any]) -> dg.TableMetadataValue:
     return rows_table(rows)
 
 
+def count_table(ledger_file: Path, *names: str) -> dg.TableMetadataValue:
+    """Return how many URLs of a ledger agree in the fields of these names, most frequent first."""
+    counts = Counter(zip(*_columns(ledger_file, names), strict=True))
+    return rows_table(
+        {**dict(zip(names, values, strict=True)), "urls": count} for values, count in counts.most_common()
+    )
+
+
+def host_table(ledger_file: Path, limit: int = 20) -> dg.TableMetadataValue:
+    """Return the hosts with the most URLs of a ledger: how many were taken, and why most of the others were not."""
+    hosts: dict[str, Counter[str]] = {}
+    for url, status in zip(*_columns(ledger_file, ("url", "status")), strict=True):
+        hosts.setdefault(urlsplit(url).netloc or urlsplit(url).scheme, Counter())[status] += 1
+    rows = []
+    for host, statuses in sorted(hosts.items(), key=lambda item: (-item[1].total(), item[0]))[:limit]:
+        answered = statuses["ok"] + statuses["unchanged"]
+        others = Counter({status: count for status, count in statuses.items() if status not in ("ok", "unchanged")})
+        reason = others.most_common(1)[0][0] if others else ""
+        rows.append({"host": host, "urls": statuses.total(), "taken": answered, "others mostly": reason})
+    return rows_table(rows)
+
+
 def caption_table(captions: Path, shards: Path, limit: int = 12) -> dg.TableMetadataValue:
     """Return alt text and synthetic captions of a few samples, side by side."""
     alt = {row["key"]: row["alt_text"] for row in read_rows(shards, SAMPLES, ["key", "alt_text"])}
@@ -117,6 +141,11 @@ def score_table(directory: Path) -> dg.TableMetadataValue:
     """Return the leaderboard without its digests."""
     rows = read_rows(directory / "leaderboard.parquet", LEADERBOARD)
     return rows_table({name: row[name] for name in row if name != "model"} for row in rows)
+
+
+def _columns(ledger_file: Path, names: tuple[str, ...]) -> list[list[Any]]:
+    table = read_table(ledger_file, LEDGER, list(names))
+    return [table[name].to_pylist() for name in names]
 
 
 def _embedded(data: bytes, name: str) -> dg.MarkdownMetadataValue:

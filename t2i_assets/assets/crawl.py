@@ -14,7 +14,7 @@ from t2i_assets.assets.source import serving
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.crawl.ledger import requests_file
 from t2i_assets.materialize import Metadata, Result, made, materialize
-from t2i_assets.metadata import funnel_table, thumbnails
+from t2i_assets.metadata import count_table, funnel_table, host_table, thumbnails
 from t2i_assets.partitions import snapshots
 from t2i_assets.progress import url_progress
 from t2i_assets.resources import Overrides, Pipeline
@@ -38,7 +38,16 @@ def keep_ledger(artifact: Artifact, place: Path) -> Metadata:
     return {"ledger": dg.MetadataValue.path(str(place))}
 
 
-@dg.asset(**GROUP, kinds={"html", "parquet"}, code_version="1")
+def ledger_tables(ledger_file: Path) -> Metadata:
+    """Return what a person asks a ledger first: what came of each source, of each host, and what the owners said."""
+    return {
+        "sources": count_table(ledger_file, "source", "kind", "status"),
+        "hosts": host_table(ledger_file),
+        "consent": count_table(ledger_file, "kind", "consent"),
+    }
+
+
+@dg.asset(**GROUP, kinds={"html", "parquet"}, code_version="2")
 def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """HTML of the site, fetched politely: robots.txt and consent are read first, every URL tried gets a ledger row."""
     settings = pipeline.settings
@@ -58,12 +67,15 @@ def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
         config={"crawl": crawl.model_dump(mode="json"), "site": settings.site_identity()},
         inputs={},
         write=write,
-        show=lambda made: keep_ledger(made, pipeline.place.ledger(snapshot) / "pages.parquet"),
+        show=lambda made: {
+            **keep_ledger(made, pipeline.place.ledger(snapshot) / "pages.parquet"),
+            **ledger_tables(made.path / LEDGER_FILE),
+        },
         fetched=True,
     )
 
 
-@dg.asset(**GROUP, deps=[pages], kinds={"html", "parquet"}, code_version="1")
+@dg.asset(**GROUP, deps=[pages], kinds={"html", "parquet"}, code_version="2")
 def image_text_pairs(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Image URLs with every text the page gives for them, and the field each came from. Needs no network."""
     source = made(pipeline, "pages", context.partition_key)
@@ -81,10 +93,11 @@ def image_text_pairs(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
         config={"crawl": crawl.model_dump(mode="json")},
         inputs={"pages": source},
         write=write,
+        show=lambda made: {"funnel": funnel_table(made.manifest.summary)},
     )
 
 
-@dg.asset(**GROUP, deps=[image_text_pairs], kinds={"webdataset", "parquet"}, code_version="1")
+@dg.asset(**GROUP, deps=[image_text_pairs], kinds={"webdataset", "parquet"}, code_version="2")
 def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Images fetched, decoded, resized and written once, as WebDataset tars with sidecar tables."""
     settings = pipeline.settings
@@ -107,6 +120,7 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overri
         write=write,
         show=lambda made: {
             **keep_ledger(made, pipeline.place.ledger(snapshot) / "images.parquet"),
+            **ledger_tables(made.path / LEDGER_FILE),
             "funnel": funnel_table(made.manifest.summary),
             "images": thumbnails(made.path),
         },
