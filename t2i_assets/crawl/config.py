@@ -117,6 +117,11 @@ class WarcSource(_Source):
         min_length=1, description="Files, globs or http(s) URLs ending in .warc[.gz] or .wat[.gz]."
     )
     max_records: int | None = Field(default=None, ge=1, description="Pages read from each file; null reads all.")
+    max_file_bytes: int = Field(default=2_000_000_000, gt=0, description="Cap on one file that is fetched by URL.")
+    max_file_seconds: float = Field(default=3600.0, gt=0, description="Deadline of one file that is fetched by URL.")
+    verify_digests: bool = Field(
+        default=True, description="Leave out records that are not what their own WARC-Block-Digest says."
+    )
 
 
 class UrlListSource(_Source):

@@ -27,8 +27,9 @@ _FIELD = "folder"
 
 
 def folder_offers(source: FolderSource) -> Iterator[Offer]:
-    """Yield one offer per image, in order of path, with its texts; hidden files and links to directories are passed over.
+    """Yield one offer per image, in order of path, with its texts.
 
+    Hidden files and links to directories are passed over.
     Raises SourceError where the directory is not there or the captions file is not of COCO's form.
     """
     root = Path(source.path).expanduser().resolve()
@@ -130,7 +131,7 @@ class _Coco:
         return texts, broken, license_url
 
     def left_over(self) -> Iterator[Offer]:
-        """Yield a rejected offer for each image that was not met, and for each caption of an image that is not listed."""
+        """Yield a rejected offer for each image that was not met, and for each unlisted image that has captions."""
         position = 0
         for file, images in self._images.items():
             inside = Path(file).is_relative_to(self._root)

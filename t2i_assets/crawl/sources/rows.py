@@ -66,11 +66,11 @@ def rows_of(offer: Offer, source: str, snapshot: str, config: CrawlConfig) -> It
         }
 
 
-def web_address(address: Any) -> tuple[str | None, str | None]:
-    """Return (normalised URL, None) of an address, or (what stood there, ``bad_url``); of nothing (None, ``bad_url``)."""
+def web_address(address: Any, base: URL | None = None) -> tuple[str | None, str | None]:
+    """Return a normalised URL and None, or what stood there and ``bad_url``; where nothing stood that is None."""
     text = address.strip() if isinstance(address, str) else ""
     try:
-        return normalise_url(text), None
+        return normalise_url(text, base), None
     except BadUrlError:
         return text[:_LONGEST_BAD_URL] or None, "bad_url"
 

@@ -126,7 +126,7 @@ def _parquet_rows(path: Path, columns: list[str]) -> Iterator[_Row]:
 
 
 def _csv_rows(file: BinaryIO, delimiter: str, columns: list[str] | None) -> Iterator[_Row]:
-    """Yield rows; in a tsv quotes are characters like others, or one that is never closed would swallow what follows."""
+    """Yield rows; in a tsv quotes are plain characters, or one that is never closed would swallow what follows."""
     quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     reader = csv.reader(_lines(file), delimiter=delimiter, quoting=quoting)
     while True:
