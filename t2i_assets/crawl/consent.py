@@ -19,6 +19,14 @@ FORBIDS_USE = ("none", "noindex", "noimageindex", "noai", "noimageai")
 """Directives that forbid taking images and texts; ``none`` is ``noindex, nofollow``."""
 
 _TAKES_A_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
+_KNOWN = re.compile(
+    r"(?:all|none|(?:no)?index|(?:no)?follow|no(?:archive|cache|snippet|odp|ydir|translate|ai|image\w+|site\w+)"
+    r"|indexifembedded|unavailable_after|max-\w)"
+)
+_COMMA_IN_A_DATE = re.compile(
+    r"(?<=\bmon),|(?<=\btue),|(?<=\bwed),|(?<=\bthu),|(?<=\bfri),|(?<=\bsat),|(?<=\bsun),"
+    r"|(?<=day),(?=\s*\d)|(?<=\d),(?=\s*(?:19|20)\d\d\b)"
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,9 @@ def response_verdict(headers: MultiMapping[str], product: str, now: datetime | N
     verdict = header_verdict(headers.getall("X-Robots-Tag", []), product, now)
     if not verdict.allowed:
         return verdict
-    reserved = any(value.strip() == "1" for value in headers.getall("tdm-reservation", []))
-    return _reserved(headers.getall("tdm-policy", []), "") if reserved else verdict
+    if reserves(headers.getall("tdm-reservation", [])):
+        return reserved(headers.getall("tdm-policy", []), "")
+    return verdict
 
 
 def header_verdict(values: Iterable[str], product: str, now: datetime | None = None) -> Verdict:
@@ -53,21 +62,35 @@ def header_verdict(values: Iterable[str], product: str, now: datetime | None = N
 
 
 def meta_verdict(tags: Iterable[tuple[str, str]], product: str, now: datetime | None = None) -> Verdict:
-    """Judge ``<meta name=… content=…>`` tags given as (name, content); ``robots`` and ``product`` count."""
-    mine = [(name, content) for name, content in tags if name.lower() in ("robots", product.lower())]
-    return _verdict(((content, _split(content)) for _, content in mine), "meta robots", now)
+    """Judge ``<meta name=… content=…>`` tags given as (name, content).
+
+    ``robots``, ``product`` and ``tdm-reservation`` count; of a reservation ``tdm-policy`` is told too.
+    """
+    contents: dict[str, list[str]] = {}
+    for name, content in tags:
+        contents.setdefault(name.strip().lower(), []).append(content)
+    mine = contents.get("robots", []) + contents.get(product.lower(), [])
+    verdict = _verdict(((content, _content_words(content)) for content in mine), "meta robots", now)
+    if verdict.allowed and reserves(contents.get("tdm-reservation", [])):
+        return reserved(contents.get("tdm-policy", []), "meta ")
+    return verdict
 
 
 def may_follow(x_robots_tags: Iterable[str], tags: Iterable[tuple[str, str]], product: str) -> bool:
     """Return whether the links of a page may be followed (no ``nofollow`` or ``none``)."""
     found = [directive for value in x_robots_tags for directive in _directives(value, product)]
     for name, content in tags:
-        if name.lower() in ("robots", product.lower()):
-            found += _split(content)
+        if name.strip().lower() in ("robots", product.lower()):
+            found += _content_words(content)
     return not {"nofollow", "none"} & set(found)
 
 
-def _reserved(policies: Iterable[str], place: str) -> Verdict:
+def reserves(values: Iterable[str]) -> bool:
+    """Return whether one of the values of ``tdm-reservation`` reserves; only 1 does, 0 and errors do not."""
+    return any(value.strip() == "1" for value in values)
+
+
+def reserved(policies: Iterable[str], place: str) -> Verdict:
     """Return the verdict of a reservation that stands in ``place``; the policy tells where a licence can be had."""
     evidence = "; ".join([f"{place}tdm-reservation: 1", *(f"tdm-policy: {policy.strip()}" for policy in policies)])
     return Verdict(False, "tdm_reservation", evidence, Status.CONSENT_DENIED)
@@ -76,7 +99,7 @@ def _reserved(policies: Iterable[str], place: str) -> Verdict:
 def _verdict(values: Iterable[tuple[str, list[str]]], place: str, now: datetime | None) -> Verdict:
     for literal, directives in values:
         for directive in directives:
-            name, _, value = directive.partition(":")
+            name, _, value = (text.strip() for text in directive.partition(":"))
             if name in FORBIDS_USE or (name == "unavailable_after" and _is_past(value, now or datetime.now(UTC))):
                 return Verdict(False, name, f"{place}: {literal.strip()}", Status.CONSENT_DENIED)
     return Verdict(True, "allowed")
@@ -85,34 +108,43 @@ def _verdict(values: Iterable[tuple[str, list[str]]], place: str, now: datetime 
 def _directives(value: str, product: str) -> list[str]:
     """Return the directives of one header value that are addressed to ``product`` or to all agents.
 
-    An agent's name (``googlebot: noindex, nofollow``) addresses everything after it up to the next name.
+    An agent's name (``googlebot: noindex, nofollow``) addresses everything after it up to the next name; what follows
+    it is a directive, or else it is itself one that this reader does not know.
     """
     found = []
     addressed = True
     for part in _split(value):
-        name, colon, rest = part.partition(":")
-        if colon and name not in _TAKES_A_VALUE and re.fullmatch(r"[\w./*-]+", name):
-            addressed = name in ("*", "robots", product.lower())
-            part = rest.strip()
-        if addressed and part:
-            found.append(part)
+        name, colon, rest = (text.strip() for text in part.partition(":"))
+        if colon and name not in _TAKES_A_VALUE and (not rest or _KNOWN.match(rest)):
+            addressed = name.partition("/")[0] in ("*", "robots", product.lower())
+            part = rest
+        if addressed:
+            found += _words(part)
     return found
 
 
+def _content_words(content: str) -> list[str]:
+    return [word for part in _split(content) for word in _words(part)]
+
+
 def _split(value: str) -> list[str]:
-    """Split at commas, lower case; a comma inside an ``unavailable_after`` date stays (``Wed, 21 Oct 2026 …``)."""
-    value = re.sub(r"\b(mon|tue|wed|thu|fri|sat|sun)[a-z]*,\s*", r"\1 ", value.lower())
-    return [part.strip() for part in value.split(",") if part.strip()]
+    """Split at commas and semicolons, lower case; those inside a date stay (``Wed, 21 Oct 2026``, ``May 1, 2026``)."""
+    value = _COMMA_IN_A_DATE.sub(" ", value.lower())
+    return [part.strip() for part in re.split("[,;]", value) if part.strip()]
+
+
+def _words(part: str) -> list[str]:
+    """Split at spaces, which some write for commas; a directive with a value stays whole."""
+    return [part] if part.startswith(_TAKES_A_VALUE) else part.split()
 
 
 def _is_past(value: str, now: datetime) -> bool:
     """Return whether the date is over; an unreadable date counts as over, to err on the owner's side."""
-    value = value.strip()
     try:
         date = datetime.fromisoformat(value.upper())
     except ValueError:
         try:
-            date = parsedate_to_datetime(re.sub(r"^(mon|tue|wed|thu|fri|sat|sun)\s+", "", value))
-        except ValueError:
+            date = parsedate_to_datetime(re.sub(r"^(mon|tue|wed|thu|fri|sat|sun)[a-z]*\s+", "", value))
+        except (ValueError, TypeError, OverflowError):
             return True
     return (date if date.tzinfo else date.replace(tzinfo=UTC)) <= now
