@@ -116,7 +116,7 @@ def _lines(body: bytes) -> Iterator[tuple[str, str]]:
 
 def _names(value: str, product: str) -> bool:
     match = _PRODUCT.match(value)
-    return bool(match and match[0]) and match[0].lower() == product.lower()
+    return match is not None and match[0] != "" and match[0].lower() == product.lower()
 
 
 def _names_everyone(value: str) -> bool:

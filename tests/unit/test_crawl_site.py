@@ -22,7 +22,7 @@ from t2i_assets.crawl.pairs import extract_pairs
 from t2i_assets.crawl.shards import fetch_images
 from tests.unit.crawl_site import Answer, Site, image, page, picture, serving
 
-FAST = FetchConfig(retries=1, backoff_seconds=0.01, redirects=4)
+FAST = FetchConfig(retries=1, backoff_seconds=0.01, redirects=4, tdm=False)
 HURRIED = FAST.model_copy(update={"total_seconds": 0.5})
 
 
