@@ -5,6 +5,7 @@ are written before the outcome that speaks of them, so whatever the moment of de
 held in memory: a stage reads back what it needs in order of URL or of blob name.
 """
 
+import errno
 import json
 import os
 import sqlite3
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from t2i_assets.crawl.ledger import CrawlFailedError
 
 _TABLES = """
     CREATE TABLE IF NOT EXISTS purpose (text TEXT PRIMARY KEY);
@@ -23,6 +26,7 @@ _TABLES = """
     CREATE TABLE IF NOT EXISTS blobs (name TEXT PRIMARY KEY, start INTEGER, size INTEGER, about TEXT) WITHOUT ROWID;
 """
 _COMMIT_SECONDS = 0.25
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class Journal:
@@ -51,8 +55,18 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._removed:
-            self.close()
+        cause = _first_leaf(error)
+        try:
+            if not self._removed:
+                self.close()
+        except sqlite3.OperationalError as failure:
+            cause = failure
+        if isinstance(cause, sqlite3.OperationalError) or (isinstance(cause, OSError) and cause.errno in _NO_ROOM):
+            raise CrawlFailedError(
+                f"{self._directory} cannot be written: {cause}. Make room and run again: what was fetched is kept"
+            ) from error
+        if cause is not error and cause is not None:
+            raise cause
 
     def add(
         self,
@@ -153,3 +167,10 @@ class Journal:
     def _delete_files(self) -> None:
         for path in self._directory.iterdir():
             path.unlink()
+
+
+def _first_leaf(error: BaseException | None) -> BaseException | None:
+    """Return what began it: task groups wrap the first failure of their tasks in groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

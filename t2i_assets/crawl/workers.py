@@ -104,6 +104,7 @@ class _Child:
     memory_bytes: int
     seconds: float
     held: deque[_Call] = field(default_factory=deque)
+    unsent: memoryview = field(default_factory=lambda: memoryview(b""))
 
     def __post_init__(self) -> None:
         self._start()
@@ -132,19 +133,20 @@ class _Child:
             try:
                 async with asyncio.timeout(self.seconds):
                     if first is not None:
-                        await self._send(first)
-                    while len(self.held) < _AHEAD and not calls.empty():
-                        await self._send(calls.get_nowait())
+                        self._begin_to_send(first)
+                    await self._send_the_rest()
+                    while len(self.held) < _AHEAD and not self.unsent and not calls.empty():
+                        self._begin_to_send(calls.get_nowait())
                     done, value = await self._receive()
             except TimeoutError:
-                await self._replace(WorkerFailedError("timeout", f"not done within {self.seconds:g} s"))
+                self._replace(WorkerFailedError("timeout", f"not done within {self.seconds:g} s"))
                 continue
             except (EOFError, OSError):
-                await self._replace(WorkerFailedError("died", self._obituary()))
+                self._replace(WorkerFailedError("died", self._obituary()))
                 continue
             self._settle(done, value)
             if done == _Outcome.OUT_OF_MEMORY:
-                await self._replace(None)  # what is left of it may lack the memory for the next call
+                self._replace(None)  # what is left of it may lack the memory for the next call
 
     def _settle(self, done: int, value: Any) -> None:
         call = self.held.popleft()
@@ -158,10 +160,20 @@ class _Child:
             limit = f"more than {self.memory_bytes >> 20} MiB"
             call.result.set_exception(WorkerFailedError("memory", f"needs {limit} of memory"))
 
-    async def _send(self, call: _Call) -> None:
+    def _begin_to_send(self, call: _Call) -> None:
+        """Send what fits into the socket now: a child that is busy sending its result must not be waited for."""
         self.held.append(call)
+        sent = 0
         with contextlib.suppress(OSError):  # a child that is gone is noticed when it is listened to
-            await asyncio.get_running_loop().sock_sendall(self.socket, call.frame)
+            sent = self.socket.send(call.frame)
+        self.unsent = memoryview(call.frame)[sent:]
+
+    async def _send_the_rest(self) -> None:
+        """Send what did not fit; the child has nothing else to do than to read it."""
+        rest, self.unsent = self.unsent, memoryview(b"")
+        if rest:
+            with contextlib.suppress(OSError):
+                await asyncio.get_running_loop().sock_sendall(self.socket, rest)
 
     async def _receive(self) -> tuple[int, Any]:
         loop = asyncio.get_running_loop()
@@ -179,16 +191,16 @@ class _Child:
             filled += count
         return data
 
-    async def _replace(self, failure: WorkerFailedError | None) -> None:
+    def _replace(self, failure: WorkerFailedError | None) -> None:
         self.end()
         if failure is not None and not self.held[0].result.done():
             self.held[0].result.set_exception(failure)
         if failure is not None:
             self.held.popleft()
-        waiting, self.held = self.held, deque()
+        calls, self.held, self.unsent = self.held, deque(), memoryview(b"")
         self._start()
-        for call in waiting:
-            await self._send(call)
+        for call in calls:
+            self._begin_to_send(call)
 
     def _obituary(self) -> str:
         code = self.process.wait()
