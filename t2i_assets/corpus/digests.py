@@ -28,10 +28,13 @@ def caption_id(key: str, source: str, text: str) -> str:
     return digest([key, source, text])
 
 
-def tree_digest(directory: Path, ignore: frozenset[str] = frozenset({"manifest.json", "ledger.parquet"})) -> str:
+NOT_CONTENT = frozenset({"manifest.json", "ledger.parquet", "funnel.json"})
+
+
+def tree_digest(directory: Path, ignore: frozenset[str] = NOT_CONTENT) -> str:
     """Return the digest of every file below ``directory``: relative names and contents.
 
-    Ledgers are left out: they tell when and how the files came, which the same files do not share.
+    Ledgers and funnels are left out: they tell how the files came, which the same files need not share.
     """
     rows = []
     for path in sorted(p for p in directory.rglob("*") if p.is_file() and p.name not in ignore):

@@ -8,6 +8,7 @@ held in memory: a stage reads back what it needs in order of URL or of blob name
 import errno
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ _TABLES = """
     CREATE INDEX IF NOT EXISTS outcomes_by_blob ON outcomes (blob, url) WHERE blob IS NOT NULL;
     CREATE TABLE IF NOT EXISTS blobs (name TEXT PRIMARY KEY, start INTEGER, size INTEGER, about TEXT) WITHOUT ROWID;
 """
+JOURNAL = ".journal"
+FUNNEL_FILE = "funnel.json"
 _COMMIT_SECONDS = 0.25
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -139,8 +142,16 @@ class Journal:
         self.database.close()
         os.close(self._blobs)
 
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write the summary of the finished stage beside the journal, for ``finished`` to find, and remove it."""
+        file = self._directory.parent / FUNNEL_FILE
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"purpose": self._purpose, "summary": summary}, indent=1) + "\n")
+        temporary.replace(file)
+        self.remove()
+
     def remove(self) -> None:
-        """Delete the journal: what it held was published. It cannot be used any more, leaving it does nothing."""
+        """Delete the journal; leaving it then does nothing."""
         self.database.close()
         os.close(self._blobs)
         self._delete_files()
@@ -167,6 +178,21 @@ class Journal:
     def _delete_files(self) -> None:
         for path in self._directory.iterdir():
             path.unlink()
+
+
+def finished(journal_directory: Path, purpose: str) -> dict[str, Any] | None:
+    """Return the summary that a stage wrote when it was through with this work, or None where it was not.
+
+    So a kill between the end of a stage and its publication costs nothing.
+    """
+    file = journal_directory.parent / FUNNEL_FILE
+    if not file.exists():
+        return None
+    told = json.loads(file.read_text())
+    if told["purpose"] != purpose:
+        return None
+    shutil.rmtree(journal_directory, ignore_errors=True)
+    return dict(told["summary"])
 
 
 def _first_leaf(error: BaseException | None) -> BaseException | None:

@@ -14,7 +14,7 @@ from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.crawl.acquire import Acquirer, measured, outcome_row
 from t2i_assets.crawl.config import CrawlConfig, FolderSource, Progress, WebDatasetSource, silent
 from t2i_assets.crawl.fetch import Fetched, Fetcher
-from t2i_assets.crawl.journal import Journal
+from t2i_assets.crawl.journal import JOURNAL, Journal, finished
 from t2i_assets.crawl.ledger import CrawlFailedError, Status, raise_if_all_failed, write_ledger
 from t2i_assets.crawl.offers import Offers, Pair
 from t2i_assets.crawl.robots import Robots
@@ -48,7 +48,10 @@ def fetch_images(
     Returns the funnel. Raises CrawlFailedError where many images were tried and not one was fetched.
     """
     purpose = digest([snapshot, config.model_dump(mode="json"), tree_digest(pairs_dir)])
-    with Journal(out_shards_dir / ".journal", purpose) as journal:
+    done = finished(out_shards_dir / JOURNAL, purpose)
+    if done is not None:
+        return done
+    with Journal(out_shards_dir / JOURNAL, purpose) as journal:
         offers = Offers(journal.database)
         if not offers.filled:
             _take_in(offers, pairs_dir, journal, snapshot)
@@ -64,14 +67,15 @@ def fetch_images(
         figures = _write_shards(journal, offers, snapshot, config, out_shards_dir)
         write_ledger(out_ledger_file, journal.rows(), in_order=True)
         statuses = journal.statuses("image")
-        journal.remove()
-    return {
-        "image_urls": sum(statuses.values()),
-        "image_urls_tried": wanted,
-        "images_fetched": statuses.get(Status.OK, 0),
-        **figures,
-        "image_statuses": statuses,
-    }
+        summary = {
+            "image_urls": sum(statuses.values()),
+            "image_urls_tried": wanted,
+            "images_fetched": statuses.get(Status.OK, 0),
+            **figures,
+            "image_statuses": statuses,
+        }
+        journal.finish(summary)
+    return summary
 
 
 def _take_in(offers: Offers, pairs_dir: Path, journal: Journal, snapshot: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2i_assets.crawl.journal import Journal
+from t2i_assets.crawl.journal import Journal, finished
 
 
 def row(url: str, **more: Any) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_every_blob_is_what_was_first_given_under_its_name(
 FILL_THE_DISK = """
 import resource, sys
 from pathlib import Path
-from t2i_assets.crawl.journal import Journal
+from t2i_assets.crawl.journal import Journal, finished
 from t2i_assets.crawl.ledger import CrawlFailedError
 try:
     with Journal(Path(sys.argv[1]), "work") as journal:
@@ -90,3 +90,14 @@ def test_a_full_disk_is_one_clear_sentence_and_what_was_done_is_kept(tmp_path: P
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
     with Journal(tmp_path, "work") as journal:
         assert journal.blob("a")[0] == bytes(1000)
+
+
+def test_a_finished_stage_is_not_done_again_and_leaves_no_journal(tmp_path: Path) -> None:
+    place = tmp_path / ".journal"
+    with Journal(place, "work") as journal:
+        journal.finish({"samples": 3})
+    place.mkdir()
+    (place / "blobs.bin").write_bytes(b"left by a kill in the middle of the removal")
+    assert finished(place, "other work") is None
+    assert finished(place, "work") == {"samples": 3}
+    assert not place.exists()
