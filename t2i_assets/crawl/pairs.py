@@ -1,80 +1,222 @@
-"""Second stage: from kept HTML to image and text pairs. No network; rejected rows stay, with the reason."""
+"""Second stage: from kept HTML, archives, lists, folders and tars to image and text pairs; rejected rows stay.
 
-import re
-from collections import Counter
-from collections.abc import Iterator
+Everything streams: a page, a row or a record is held at a time, and a file of 50,000 pairs is written when it is full.
+The same sources give the same files. A run that was killed begins anew: what it left is removed first.
+"""
+
+import asyncio
+import logging
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-from t2i_assets.corpus.schemas import PAGES, PAIRS
-from t2i_assets.corpus.tables import read_rows, write_table
-from t2i_assets.crawl.config import CrawlConfig
-from t2i_assets.crawl.consent import Verdict, header_verdict, meta_verdict
-from t2i_assets.crawl.html import ImageCandidate, parse_page
-from t2i_assets.crawl.texts import clean, label
+import duckdb
+import pyarrow.parquet as pq
 
-_NO_TEXTS: list[tuple[str | None, str | None]] = [(None, None)]
-_VECTOR = re.compile(r"\.svgz?(?:$|[?#])", re.IGNORECASE)
+from t2i_assets.corpus.schemas import PAIRS
+from t2i_assets.corpus.tables import TableWriter
+from t2i_assets.crawl.config import CrawlConfig, Progress, SiteSource, WarcSource, silent
+from t2i_assets.crawl.ledger import CrawlFailedError, count_statuses, write_ledger
+from t2i_assets.crawl.sources.archive_files import archive_files
+from t2i_assets.crawl.sources.direct import pair_rows
+from t2i_assets.crawl.sources.html_page import PAGE_UNREADABLE, page_pairs, unreadable_page
+from t2i_assets.crawl.sources.rows import BAD_ARCHIVE, rows_of
+from t2i_assets.crawl.sources.wat import wat_offers
+from t2i_assets.crawl.workers import Workers
+
+LEDGER_FILE = "ledger/ledger.parquet"
+"""Ledger of the archives that this stage read, below its output directory."""
+
+_ROWS_PER_FILE = 50_000
+_ROWS_PER_REPORT = 1000
+_BUFFER_BYTES = 1 << 20
+_PAGES_PER_BATCH = 8
+_PAGES_AHEAD_PER_WORKER = 4
+_PAGE_SECONDS = 20.0
+_ENOUGH_TO_JUDGE = 20
 
 
-def extract_pairs(pages_dir: Path, out_dir: Path, snapshot: str, config: CrawlConfig) -> dict[str, Any]:
-    """Read PAGES, write PAIRS: one row per image and text, or one without a text where there is none.
+def extract_pairs(
+    pages_dir: Path, out_dir: Path, snapshot: str, config: CrawlConfig, progress: Progress = silent
+) -> dict[str, Any]:
+    """Read PAGES and the sources that need no crawl, write PAIRS: one row per image and text, or one without a text.
 
-    Returns the funnel: image URLs found, rows by reason of rejection, texts by label.
+    Returns the funnel: image URLs found, rows by reason of rejection, texts by label, and rows by source.
+    Raises SourceError where a source cannot be used as it is configured, CrawlFailedError where nothing of a source
+    could be read.
     """
-    rows = [row for page in read_rows(pages_dir, PAGES) for row in _page_rows(page, config, snapshot)]
-    write_table(out_dir / "00000.parquet", rows, PAIRS)
-    accepted = [row for row in rows if row["rejected"] is None]
-    return {
-        "rows": len(rows),
-        "image_urls": len({row["image_url"] for row in rows}),
-        "image_urls_to_fetch": len({row["image_url"] for row in accepted}),
-        "rejected": dict(Counter(row["rejected"] for row in rows if row["rejected"]).most_common()),
-        "text_fields": dict(Counter(row["text_field"] for row in accepted).most_common()),
-        "text_labels": dict(Counter(name for row in accepted for name in row["labels"] or ["clean"]).most_common()),
-    }
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for left_over in [*out_dir.glob("*.parquet"), *out_dir.glob(".*.tmp")]:
+        left_over.unlink()
+    return asyncio.run(_extract(pages_dir, out_dir, snapshot, config, progress))
 
 
-def _page_rows(page: dict[str, Any], config: CrawlConfig, snapshot: str) -> Iterator[dict[str, Any]]:
-    parsed = parse_page(page["body"], page["content_type"], page["final_url"])
-    verdict = _page_verdict(page, parsed.metas, config.product)
-    for image in parsed.images:
-        texts: list[tuple[str | None, str | None]] = [
-            (cleaned, one.field) for one in image.texts if (cleaned := clean(one.text))
-        ]
-        denied = None if verdict.allowed else f"page_{verdict.rule}"
-        rejected = image.problem or denied or _reject(image, config) or (None if texts else "no_text")
-        for text, text_field in texts or _NO_TEXTS:
-            yield {
-                "snapshot": snapshot,
-                "source": page["source"],
-                "page_url": page["final_url"],
-                "image_url": image.url,
-                "image_field": image.field,
-                "text": text,
-                "text_field": text_field,
-                "position": image.position,
-                "declared_width": image.width,
-                "declared_height": image.height,
-                "labels": label(text, config.texts) if text else [],
-                "license_url": parsed.license_url,
-                "rejected": rejected,
-            }
+async def _extract(
+    pages_dir: Path, out_dir: Path, snapshot: str, config: CrawlConfig, progress: Progress
+) -> dict[str, Any]:
+    funnel = _Funnel()
+    archives: list[dict[str, Any]] = []
+    with _PairWriter(out_dir) as writer:
+        async for row in _all_rows(pages_dir, out_dir, snapshot, config, archives):
+            writer.write(row)
+            funnel.count(row)
+            if writer.rows % _ROWS_PER_REPORT == 0:
+                progress(writer.rows, writer.rows, funnel.outcomes)
+    _raise_if_unreadable(funnel, archives)
+    write_ledger(out_dir / LEDGER_FILE, archives)
+    return funnel.summary() | _distinct_urls(out_dir) | {"archive_statuses": count_statuses(archives)}
 
 
-def _page_verdict(page: dict[str, Any], metas: list[tuple[str, str]], product: str) -> Verdict:
-    """Return the page's own wish: its header first, then its tags."""
-    verdict = header_verdict((page["x_robots_tag"] or "").splitlines(), product)
-    return meta_verdict(metas, product) if verdict.allowed else verdict
+async def _all_rows(
+    pages_dir: Path, out_dir: Path, snapshot: str, config: CrawlConfig, archives: list[dict[str, Any]]
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield the rows of the pages, then those of the other sources in the order of the configuration."""
+    async for row in _rows_of_pages(pages_dir, snapshot, config):
+        yield row
+    for source in config.sources:
+        if isinstance(source, SiteSource):
+            continue
+        if not isinstance(source, WarcSource):
+            for row in pair_rows(source, config, snapshot):
+                yield row
+            continue
+        async for file in archive_files(source, config, out_dir, wat=True):
+            for offer in wat_offers(file):
+                for row in rows_of(offer, source.name, snapshot, config):
+                    yield row
+            archives.append(file.ledger_row(snapshot))
 
 
-def _reject(image: ImageCandidate, config: CrawlConfig) -> str | None:
-    """Return why an image is not fetched, as far as its page tells."""
-    if _VECTOR.search(image.url):
-        return "vector"
-    declared = [side for side in (image.width, image.height) if side is not None]
-    if declared and min(declared) <= 2:
-        return "tracking_pixel"
-    if len(declared) == 2 and max(declared) < config.images.min_side:
-        return "icon"
-    return None
+async def _rows_of_pages(pages_dir: Path, snapshot: str, config: CrawlConfig) -> AsyncIterator[dict[str, Any]]:
+    """Parse the pages in child processes, some ahead; their rows come in the order of the pages."""
+    files = sorted(pages_dir.glob("*.parquet"))
+    workers = min(config.images.workers, sum(pq.read_metadata(file).num_rows for file in files))
+    if not workers:
+        return
+    constants = (config, snapshot)
+    ahead: deque[asyncio.Task[list[dict[str, Any]]]] = deque()
+    async with Workers(page_pairs, workers, constants=constants, seconds=_PAGE_SECONDS) as parse:
+        for page in _pages(files):
+            ahead.append(asyncio.create_task(_rows_of_page(page, parse, *constants)))
+            if len(ahead) == _PAGES_AHEAD_PER_WORKER * workers:
+                for row in await ahead.popleft():
+                    yield row
+        while ahead:
+            for row in await ahead.popleft():
+                yield row
+
+
+async def _rows_of_page(
+    page: dict[str, Any], parse: Workers, config: CrawlConfig, snapshot: str
+) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = await parse(page)
+    except Exception as error:  # noqa: BLE001 - whatever a page does to the parser, the other pages go on
+        logging.getLogger(__name__).warning("page %s could not be parsed: %r", page["final_url"], error)
+        return unreadable_page(page, config, snapshot)
+    return rows
+
+
+def _pages(files: list[Path]) -> Iterator[dict[str, Any]]:
+    columns = ["source", "final_url", "content_type", "x_robots_tag", "body"]
+    for file in files:
+        with pq.ParquetFile(file, buffer_size=_BUFFER_BYTES) as parquet:
+            for batch in parquet.iter_batches(_PAGES_PER_BATCH, columns=columns, use_threads=False):
+                yield from batch.to_pylist()
+
+
+class _PairWriter:
+    """Writes PAIRS into numbered files of at most 50,000 rows; at least one, if an empty one."""
+
+    def __init__(self, directory: Path) -> None:
+        self.rows = 0
+        self._directory = directory
+        self._files = 0
+        self._file: TableWriter | None = None
+        self._stack = ExitStack()
+
+    def write(self, row: dict[str, Any]) -> None:
+        if self._file is None or self._file.rows == _ROWS_PER_FILE:
+            self._file = self._next_file()
+        self._file.write(row)
+        self.rows += 1
+
+    def _next_file(self) -> TableWriter:
+        """Finish the file that is open, so that it appears, and begin the next."""
+        self._stack.close()
+        self._files += 1
+        return self._stack.enter_context(TableWriter(self._directory / f"{self._files - 1:05d}.parquet", PAIRS))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and not self._files:
+            self._next_file()
+        self._stack.__exit__(kind, error, trace)
+
+
+class _Funnel:
+    """What is counted while rows pass by."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, Counter[str]] = defaultdict(Counter)
+        self.rejected: Counter[str] = Counter()
+        self._text_fields: Counter[str] = Counter()
+        self._labels: Counter[str] = Counter()
+
+    def count(self, row: dict[str, Any]) -> None:
+        rejected = row["rejected"]
+        self.sources[row["source"]][rejected or "ok"] += 1
+        if rejected:
+            self.rejected[rejected] += 1
+            return
+        self._text_fields[row["text_field"]] += 1
+        self._labels.update(row["labels"] or ["clean"])
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Rows accepted (``ok``) and rejected so far."""
+        return {
+            "ok": sum(counts["ok"] for counts in self.sources.values()),
+            "rejected": self.rejected.total(),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "rows": sum(counts.total() for counts in self.sources.values()),
+            "rejected": dict(self.rejected.most_common()),
+            "text_fields": dict(self._text_fields.most_common()),
+            "text_labels": dict(self._labels.most_common()),
+            "rows_by_source": {name: dict(counts.most_common()) for name, counts in self.sources.items()},
+        }
+
+
+def _distinct_urls(out_dir: Path) -> dict[str, int]:
+    """Count the image URLs, all and those to fetch; DuckDB does it within bounds where a set would not."""
+    query = "SELECT count(DISTINCT image_url), count(DISTINCT image_url) FILTER (rejected IS NULL) FROM read_parquet(?)"
+    files = [str(file) for file in sorted(out_dir.glob("*.parquet"))]
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+        found, to_fetch = connection.execute(query, [files]).fetchall()[0]
+    return {"image_urls": found, "image_urls_to_fetch": to_fetch}
+
+
+def _raise_if_unreadable(funnel: _Funnel, archives: list[dict[str, Any]]) -> None:
+    """Raise CrawlFailedError where a source gave nothing but rows that say it could not be read."""
+    for name, counts in funnel.sources.items():
+        if set(counts) == {BAD_ARCHIVE}:
+            raise CrawlFailedError(f"source {name!r}: not one of its files could be read")
+        if set(counts) == {PAGE_UNREADABLE} and counts.total() >= _ENOUGH_TO_JUDGE:
+            raise CrawlFailedError(f"source {name!r}: not one of its {counts.total()} pages could be parsed")
+    of_source: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in archives:
+        of_source[row["source"]].append(row)
+    for name, rows in of_source.items():
+        if not any(row["bytes"] for row in rows):
+            first = rows[0]
+            raise CrawlFailedError(f"source {name!r}: no archive could be read; {first['url']}: {first['detail']}")

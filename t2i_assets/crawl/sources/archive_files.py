@@ -24,7 +24,7 @@ _LOCAL = Verdict(True, "allowed", "a local file that the configuration names")
 
 
 class ArchiveFile:
-    """One archive while it is read: ``taken`` counts what came of it, ``passed_over`` records that were not looked for."""
+    """One archive while it is read: ``taken`` counts what came of it, ``passed_over`` the records not looked for."""
 
     def __init__(self, fetched: Fetched, path: Path, source: WarcSource, config: CrawlConfig) -> None:
         self.source = source

@@ -22,7 +22,7 @@ class _PassedOverError(Exception):
 def page_rows(file: ArchiveFile, snapshot: str) -> Iterator[dict[str, Any]]:
     """Yield a PAGES row for each HTML response with status 200, as long as ``max_records`` are not reached.
 
-    Nothing is yielded of an archive that could not be fetched. Once it is gone through, ``file.ledger_row`` tells the rest.
+    Nothing is yielded of an archive that could not be fetched. Afterwards ``file.ledger_row`` says what was left out.
     """
     if not file.is_here:
         return
