@@ -38,9 +38,12 @@ class Outcome:
     error: str | None = None
 
 
-def run_demo(environment: Environment, snapshot: str, display: Display, workers: int = WORKERS) -> int:
+def run_demo(
+    environment: Environment, snapshot: str, display: Display, workers: int = WORKERS, group: str | None = None
+) -> int:
     """Materialize everything for ``snapshot`` and every recipe; return how many assets had to be made.
 
+    ``group`` limits it to the assets of one group, whose inputs from other groups must be there.
     Raises DemoFailedError where an asset fails, once the work that is under way has ended.
     """
     home = prepare(environment)
@@ -50,6 +53,11 @@ def run_demo(environment: Environment, snapshot: str, display: Display, workers:
     from t2i_assets.definitions import defs  # after the environment says which preset
 
     needs = units(defs, load_settings(environment.preset), snapshot)
+    if group is not None:
+        chosen = {key.to_user_string() for key in dg.AssetSelection.groups(group).resolve(defs.resolve_asset_graph())}
+        needs = {
+            unit: {p for p in parents if p.asset in chosen} for unit, parents in needs.items() if unit.asset in chosen
+        }
     urgency = by_urgency(needs)
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
