@@ -17,6 +17,7 @@ from t2i_assets.crawl.consent import Verdict
 from t2i_assets.crawl.fetch import Fetched, retry_after
 from t2i_assets.crawl.guard import BadUrlError, Guard, GuardedResolver, SsrfBlockedError, normalise_url
 from t2i_assets.crawl.ledger import TRANSIENT, Status
+from t2i_assets.crawl.tls import tls_context
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK = 1 << 20
@@ -29,7 +30,7 @@ async def download(url: str, source: WarcSource, config: CrawlConfig, target: Pa
     result = Fetched(url, url, verdict=_NAMED)
     guard = Guard(config.allow_loopback)
     connector = aiohttp.TCPConnector(
-        resolver=GuardedResolver(guard), socket_factory=guard.make_socket, ssl=ssl.create_default_context()
+        resolver=GuardedResolver(guard), socket_factory=guard.make_socket, ssl=tls_context(config.fetch)
     )
     headers = {"User-Agent": config.user_agent, "Accept-Encoding": "identity"}
     limits = aiohttp.ClientTimeout(

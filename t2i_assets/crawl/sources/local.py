@@ -31,7 +31,7 @@ class LocalImageError(Exception):
 
 def file_url(path: Path, member: str | None = None) -> str:
     """Return the address of a file given by its absolute path, or of a member of a tar."""
-    fragment = "" if member is None else "#" + quote(os.fsencode(member))
+    fragment = "" if member is None else "#" + quote(os.fsencode(member), safe="/=")
     return path.as_uri() + fragment
 
 

@@ -120,7 +120,7 @@ def _rows(path: Path, source: UrlListSource) -> Iterator[_Row]:
 
 
 def _parquet_rows(path: Path, columns: list[str]) -> Iterator[_Row]:
-    with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES) as parquet:
+    with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as parquet:
         for batch in parquet.iter_batches(_ROWS_PER_BATCH, columns=columns, use_threads=False):
             yield from batch.to_pylist()
 
