@@ -44,6 +44,9 @@ class FetchConfig(_Section):
         "tags that reserve are heeded either way.",
     )
     dns_ttl_seconds: float = Field(default=300.0, ge=0, description="How long a resolved name is kept.")
+    ca_file: str | None = Field(
+        default=None, description="PEM file of certificate authorities trusted besides the system's."
+    )
 
 
 class TextConfig(_Section):

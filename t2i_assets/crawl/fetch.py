@@ -23,6 +23,7 @@ from t2i_assets.crawl.config import CrawlConfig
 from t2i_assets.crawl.consent import NOT_ASKED, Verdict
 from t2i_assets.crawl.guard import BadUrlError, Guard, GuardedResolver, SsrfBlockedError, normalise_url
 from t2i_assets.crawl.ledger import TRANSIENT, Status
+from t2i_assets.crawl.tls import tls_context
 
 Permit = Callable[[str], Awaitable[Verdict]]
 """Judges one hop before it is asked."""
@@ -121,7 +122,7 @@ class Fetcher:
         connector = aiohttp.TCPConnector(
             resolver=GuardedResolver(self._guard),
             socket_factory=self._guard.make_socket,
-            ssl=ssl.create_default_context(),  # one for all: making one costs 22 ms and more
+            ssl=tls_context(self._config),
             limit=0,
             ttl_dns_cache=int(self._config.dns_ttl_seconds),
             keepalive_timeout=15,

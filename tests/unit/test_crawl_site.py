@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from t2i_assets.corpus.schemas import CAPTIONS, LEDGER, PAGES, PAIRS
+from t2i_assets.corpus.schemas import CAPTIONS, LEDGER, PAGES, PAIRS, REQUESTS
 from t2i_assets.corpus.shards import iter_images, read_samples, verify
 from t2i_assets.corpus.tables import read_rows
 from t2i_assets.crawl.config import CrawlConfig, FetchConfig, ImageConfig, SiteSource
@@ -48,14 +48,17 @@ class Result:
         self.funnel |= extract_pairs(home / "pages", home / "pairs", "demo", config)
         self.funnel |= fetch_images(home / "pairs", config, "demo", home / "shards", home / "ledger" / "images.parquet")
         self.ledger = read_rows(home / "ledger", LEDGER)
+        self.requests = read_rows(home / "ledger" / "requests", REQUESTS)
         self.pages = read_rows(home / "pages", PAGES)
         self.pairs = read_rows(home / "pairs", PAIRS)
         self.samples = read_samples(home / "shards").to_pylist()
         assert verify(home / "shards") == []
 
     def row(self, site: Site, path: str) -> dict[str, Any]:
+        """Return the ledger row of a path, with what is known of its requests."""
         (row,) = [row for row in self.ledger if row["url"] == site.url(path)]
-        return row
+        (request,) = [row for row in self.requests if row["url"] == site.url(path)]
+        return row | request
 
     def status(self, site: Site, path: str) -> str:
         return str(self.row(site, path)["status"])
