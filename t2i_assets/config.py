@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evaluation.config import ClipScoreConfig, CompBenchConfig, FrechetConfig, JudgeConfig, LeaderboardConfig
 from t2i_assets.corpus.blending import DEFAULT_RECIPES, BlendRecipe
 from t2i_assets.corpus.digests import digest
-from t2i_assets.corpus.duplicates import DuplicateConfig
+from t2i_assets.corpus.duplicates.config import DuplicateConfig
 from t2i_assets.corpus.verdicts import VerdictRules
 from t2i_assets.crawl.config import CrawlConfig, SiteSource
 from t2i_assets.synthweb.config import EvaluationSetConfig, SiteConfig

@@ -82,6 +82,18 @@ class EmbedConfig(JobConfig):
     batch_size: int = Field(default=100, gt=0, description="Images or texts per forward pass.")
 
 
+class ImageFeaturesConfig(JobConfig):
+    """Image embeddings of a snapshot, by which semantic duplicates are found."""
+
+    model: str | None = Field(
+        default=None,
+        description="Model by which open_clip embeds images: a name as open_clip lists them, 'hf-hub:…' or "
+        "'local-dir:…'; null takes the image tower of the captioner.",
+    )
+    pretrained: str | None = Field(default=None, description="Weights of the named model, as open_clip lists them.")
+    batch_size: int = Field(default=250, gt=0, description="Images per forward pass.")
+
+
 class DiffusionPriorConfig(JobConfig):
     """Causal transformer that denoises the CLIP image embedding of a caption (DALL·E 2, section 2.2)."""
 

@@ -135,7 +135,7 @@ def near_duplicates(context: dg.AssetExecutionContext, pipeline: Pipeline, confi
     duplicates = pipeline.settings.section("duplicates", config.overrides)
 
     def write(out: Path) -> dict[str, Any]:
-        from t2i_assets.corpus.duplicates import find_duplicates
+        from t2i_assets.corpus.duplicates.perceptual import find_duplicates
 
         return find_duplicates(source.path, context.partition_key, out, duplicates)
 

@@ -3,7 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from t2i_assets.corpus.duplicates import DuplicateConfig, find_duplicates
+from t2i_assets.corpus.duplicates.config import DuplicateConfig
+from t2i_assets.corpus.duplicates.perceptual import find_duplicates
 from t2i_assets.corpus.schemas import LEDGER, PAIRS
 from t2i_assets.corpus.shards import read_samples, verify
 from t2i_assets.corpus.tables import read_rows

@@ -1,6 +1,5 @@
 """Copies of a picture are one cluster with its largest original kept; pictures that differ in colour alone are not."""
 
-import hashlib
 import io
 from pathlib import Path
 
@@ -10,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from t2i_assets.corpus.duplicates import DuplicateConfig, find_duplicates, near_pairs
+from t2i_assets.corpus.duplicates.config import DuplicateConfig
+from t2i_assets.corpus.duplicates.hamming import near_pairs_among
+from t2i_assets.corpus.duplicates.perceptual import find_duplicates
 from t2i_assets.corpus.schemas import DUPLICATES
 from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.corpus.tables import read_rows
@@ -95,17 +96,17 @@ def test_the_order_of_samples_does_not_matter(tmp_path: Path) -> None:
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40), st.integers(0, 8))
 def test_banding_finds_every_pair_within_the_radius(values: list[int], radius: int) -> None:
     values += [value ^ (1 << bit) for value in values[:10] for bit in (0, 17, 63)]
-    found = near_pairs(np.array(values, np.uint64), radius)
-    for i, a in enumerate(values):
-        expected = [j for j, b in enumerate(values[:i]) if (a ^ b).bit_count() <= radius]
-        assert found.get(i, []) == expected
+    found = [pair for a, b in near_pairs_among(np.array(values, np.uint64), radius) for pair in zip(a, b, strict=True)]
+    near = [(j, i) for i, a in enumerate(values) for j, b in enumerate(values[:i]) if (a ^ b).bit_count() <= radius]
+    assert sorted(found) == sorted(near)
 
 
-def test_a_damaged_shard_stops_with_what_to_do(tmp_path: Path) -> None:
+def test_a_damaged_image_that_must_be_looked_at_stops_with_what_to_do(tmp_path: Path) -> None:
     with ShardWriter(tmp_path / "s", "demo") as writer:
-        row = {"source": "s", "image_ext": "jpg", "width": 1, "height": 1, "original_width": 1, "original_height": 1}
-        row |= {"original_bytes": 1, "original_format": "JPEG", "original_sha256": hashlib.sha256(b"").hexdigest()}
-        row |= {"key": "k", "phash": "0", "image_url": "", "consent": "", "alt_text": "", "texts": []}
-        writer.write(row, b"no image", "")
-    with pytest.raises(ValueError, match="run verify"):
+        for number in range(2):
+            row = {"source": "s", "image_ext": "jpg", "width": 1, "height": 1, "original_width": 1, "phash": "0" * 16}
+            row |= {"original_height": 1, "original_bytes": 1, "original_format": "JPEG", "original_sha256": "0" * 64}
+            row |= {"key": f"k{number}", "image_url": "", "consent": "", "alt_text": "", "texts": []}
+            writer.write(row, f"no image {number}".encode(), "")
+    with pytest.raises(ValueError, match="sample k0 cannot be decoded: run verify"):
         find_duplicates(tmp_path / "s", "demo", tmp_path / "d", DuplicateConfig())
