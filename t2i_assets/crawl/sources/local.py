@@ -62,10 +62,11 @@ def read_local(url: str, source: FolderSource | WebDatasetSource, max_bytes: int
 
 def _parse(url: str) -> tuple[Path, str | None]:
     parts = urlsplit(url)
-    if parts.scheme != "file" or parts.netloc or parts.query:
+    path = unquote_to_bytes(parts.path)
+    if parts.scheme != "file" or parts.netloc or parts.query or b"\0" in path:
         raise LocalImageError(Status.BAD_URL, "the address is not that of a local file")
     member = os.fsdecode(unquote_to_bytes(parts.fragment)) if parts.fragment else None
-    return Path(os.fsdecode(unquote_to_bytes(parts.path))), member
+    return Path(os.fsdecode(path)), member
 
 
 def _open(path: Path) -> BinaryIO:

@@ -4,7 +4,6 @@ import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
@@ -53,11 +52,25 @@ def _tar_offers(path: Path, source: WebDatasetSource) -> Iterator[Offer]:
 
 
 def _samples(path: Path) -> Iterator[tuple[str, _Sample]]:
-    """Yield key and members of each sample. Raises tarfile.ReadError where the tar breaks off."""
-    for key, run in groupby(members(path), key=lambda member: _split(member.name)[0]):
-        sample: _Sample = {}
-        for member in run:
-            sample.setdefault(_split(member.name)[1], member)
+    """Yield key and members of each sample; where the tar breaks off, first what is there of the last one.
+
+    Raises tarfile.ReadError then.
+    """
+    key = ""
+    sample: _Sample = {}
+    try:
+        for member in members(path):
+            begun, extension = _split(member.name)
+            if sample and begun != key:
+                yield key, sample
+                sample = {}
+            key = begun
+            sample.setdefault(extension, member)
+    except tarfile.ReadError:
+        if sample:
+            yield key, sample
+        raise
+    if sample:
         yield key, sample
 
 
