@@ -13,23 +13,15 @@ from t2i_assets.corpus.digests import digest, tree_digest
 from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.crawl.acquire import Acquirer, measured, outcome_row
 from t2i_assets.crawl.config import CrawlConfig, FolderSource, Progress, WebDatasetSource, silent
-from t2i_assets.crawl.fetch import Fetched, Fetcher
+from t2i_assets.crawl.fetch import Fetcher
 from t2i_assets.crawl.journal import JOURNAL, Journal, finished
 from t2i_assets.crawl.ledger import CrawlFailedError, Status, raise_if_all_failed, write_ledger
-from t2i_assets.crawl.offers import Offers, Pair
+from t2i_assets.crawl.offers import Offers
+from t2i_assets.crawl.refusals import take_in
 from t2i_assets.crawl.robots import Robots
 from t2i_assets.crawl.samples import sample_row
 from t2i_assets.crawl.turns import Turns
 
-_STATUS_OF_REJECTION = {
-    "no_text": Status.NO_TEXT,
-    "data_uri": Status.DATA_URI,
-    "bad_url": Status.BAD_URL,
-    "icon": Status.TOO_SMALL,
-    "tracking_pixel": Status.TOO_SMALL,
-    "vector": Status.WRONG_CONTENT_TYPE,
-}
-_NO_URL = "no_address"
 _ENOUGH_TO_JUDGE = 20
 _DECODING_PER_WORKER = 4
 
@@ -54,7 +46,7 @@ def fetch_images(
     with Journal(out_shards_dir / JOURNAL, purpose) as journal:
         offers = Offers(journal.database)
         if not offers.filled:
-            _take_in(offers, pairs_dir, journal, snapshot)
+            take_in(offers, pairs_dir, journal, snapshot)
         wanted = offers.wanted()
         try:
             asyncio.run(_fetch_all(offers, wanted, config, snapshot, journal, progress))
@@ -76,41 +68,6 @@ def fetch_images(
         }
         journal.finish(summary)
     return summary
-
-
-def _take_in(offers: Offers, pairs_dir: Path, journal: Journal, snapshot: str) -> None:
-    """Put every offered URL on the list, or write why it is not fetched."""
-    for url, pairs in offers.fill(pairs_dir):
-        pairs = [pair for pair in pairs if pair["rejected"] != _NO_URL]
-        reason = _refusal(pairs)
-        if reason is not None:
-            journal.add(_refused_row(url, pairs, reason, snapshot))
-        elif pairs:
-            offers.want(url)
-
-
-def _refusal(pairs: list[Pair]) -> str | None:
-    """Return why an image URL is not fetched, or None where it is.
-
-    One page that forbids the use of its images decides for all pages that show the image; any other reason has to
-    hold everywhere.
-    """
-    reasons = [pair["rejected"] for pair in pairs]
-    denied = [reason for reason in reasons if reason and reason.startswith("page_")]
-    if denied:
-        return str(denied[0])
-    return None if None in reasons or not reasons else reasons[0]
-
-
-def _refused_row(url: str, pairs: list[Pair], reason: str, snapshot: str) -> dict[str, Any]:
-    pair = next(pair for pair in pairs if pair["rejected"] == reason)
-    denied = reason.removeprefix("page_") if reason.startswith("page_") else None
-    fetched = Fetched(url, url, _STATUS_OF_REJECTION.get(reason, Status.CONSENT_DENIED), f"not fetched: {reason}")
-    fetched.started = 0.0
-    row = outcome_row(fetched, None, pair, snapshot) | {"final_url": None}
-    if denied:
-        row |= {"consent": denied, "consent_evidence": f"the page {pair['page_url']} says {denied}"}
-    return row
 
 
 async def _fetch_all(
