@@ -72,7 +72,12 @@ def test_every_form_gives_the_same_rows(tmp_path: Path, form: str) -> None:
         ("http://a.test/3.jpg", None, "no_text"),
         ("file:///etc/passwd", "a secret of mine", "bad_url"),
     ]
-    assert [row["page_url"] for row in rows] == ["http://a.test/p", *[path.as_uri()] * 2, "http://a.test/q", path.as_uri()]
+    assert [row["page_url"] for row in rows] == [
+        "http://a.test/p",
+        *[path.as_uri()] * 2,
+        "http://a.test/q",
+        path.as_uri(),
+    ]
     assert [row["license_url"] for row in rows] == [None, "https://cc.test/by", None, "https://cc.test/by", None]
     assert {(row["source"], row["image_field"]) for row in rows} == {("list", "url_list")}
     assert [row["position"] for row in rows] == [0, 1, 2, 3, 4]
@@ -106,7 +111,7 @@ def test_a_missing_column_is_named_with_its_file_and_the_columns_there_are(tmp_p
 
 
 def test_a_file_that_is_not_there_or_of_no_known_form_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="there is no file '.*/none-.*parquet'"):
+    with pytest.raises(SourceError, match=r"there is no file '.*/none-.*parquet'"):
         rows_from(tmp_path / "none-*.parquet")
     (tmp_path / "list.xlsx").touch()
     with pytest.raises(SourceError, match=r"list.xlsx is not one of .parquet, .csv"):
@@ -138,7 +143,9 @@ def test_rows_that_cannot_be_read_keep_their_place(tmp_path: Path) -> None:
 
 def test_ragged_lines_of_a_csv_are_rows_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
-    path.write_bytes(b'\xef\xbb\xbfurl,text\nhttp://a.test/1.jpg,"a cat\nand a dog"\nonly one\na,b,c\nhttp://a.test/2.jpg,b c\n')
+    path.write_bytes(
+        b'\xef\xbb\xbfurl,text\nhttp://a.test/1.jpg,"a cat\nand a dog"\nonly one\na,b,c\nhttp://a.test/2.jpg,b c\n'
+    )
     rows = rows_from(path)
     assert [row["rejected"] for row in rows] == [None, "bad_row", "bad_row", None]
     assert rows[0]["text"] == "a cat and a dog"

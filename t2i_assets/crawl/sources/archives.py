@@ -8,7 +8,9 @@ words.
 import base64
 import hashlib
 import mmap
+import os
 import re
+import zlib
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from typing import BinaryIO
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
 _BEGINNING = re.compile(rb"\x1f\x8b\x08|WARC/1\.[01]\r?\n")
+_HEAD_LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
+_PIECE = 1 << 14
 _MOST_RESTARTS = 10_000
 
 
@@ -79,6 +83,8 @@ class Archive:
         try:
             for record in ArchiveIterator(file, parse_http=False):
                 position, counted, passed_over = record.stream_pos, False, True
+                if record.record_type == WarcRecordType.unknown:
+                    self.lose("damaged", f"at byte {position}: a record of no known type")
                 if record.record_type != kind:
                     continue
                 target = record.headers.get("WARC-Target-URI") or f"record at byte {position}"
@@ -100,7 +106,10 @@ class Archive:
                 self.lose("damaged", f"after byte {position}: {error}"[:300])
             return _next_beginning(file, position + 1)
         # a record whose length is wrong, passed over, takes what follows with it
-        return _next_beginning(file, position + 1) if passed_over else None
+        following = _next_beginning(file, position + 1) if passed_over else None
+        if following is None and not counted and _is_torn(file, position):
+            self.lose("truncated", f"after byte {position}: the file ends within a record")
+        return following
 
 
 def _fits_digest(record: WarcRecord, block: bytes) -> bool:
@@ -117,3 +126,34 @@ def _next_beginning(file: BinaryIO, position: int) -> int | None:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         match = _BEGINNING.search(data, position)
         return match.start() if match else None
+
+
+def _is_torn(file: BinaryIO, position: int) -> bool:
+    """Return whether the file breaks off in the last record, which begins at ``position``, or in one behind it."""
+    size = os.fstat(file.fileno()).st_size
+    if not size:
+        return False
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data[position : position + 2] == b"\x1f\x8b"[: size - position]:
+            return _ends_within_member(data, position)
+        end = data.find(b"\r\n\r\n", position)
+        length = _HEAD_LENGTH.search(data, position, max(end, position))
+        return end < 0 or length is None or bool(data[end + 4 + int(length[1]) :].strip())
+
+
+def _ends_within_member(data: mmap.mmap, position: int) -> bool:
+    """Return whether the gzip members from ``position`` on do not end where the file does."""
+    inflate = zlib.decompressobj(31)
+    unfinished = False
+    try:
+        for start in range(position, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
+            while piece:
+                inflate.decompress(piece)
+                unfinished = not inflate.eof
+                if unfinished:
+                    break
+                piece, inflate = inflate.unused_data, zlib.decompressobj(31)
+    except zlib.error:
+        return True
+    return unfinished
