@@ -64,6 +64,8 @@ PAGES = _schema(
     _field("depth", pa.int32(), "Links from a start URL.", nullable=False),
     _field("content_type", pa.string(), "Content-Type header."),
     _field("x_robots_tag", pa.string(), "X-Robots-Tag headers, joined by newlines."),
+    _field("tdm_reservation", pa.string(), "tdm-reservation headers, joined by newlines."),
+    _field("tdm_policy", pa.string(), "tdm-policy headers, joined by newlines."),
     _field("body", pa.binary(), "Bytes of the page, content-encoding removed.", nullable=False),
 )
 

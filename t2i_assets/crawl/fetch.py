@@ -35,6 +35,20 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _LIMITED_IN_A_ROW = 3
 
 
+@dataclass(frozen=True)
+class Validators:
+    """What an earlier answer called its version; either may be missing."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a conditional request (RFC 9110, section 13.1)."""
+        named = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in named.items() if value}
+
+
 @dataclass
 class Fetched:
     """What became of one URL. ``asking`` is the time spent in requests, ``seconds`` that from the first to the last."""
@@ -145,14 +159,22 @@ class Fetcher:
         """Leave ``seconds`` between the starts of requests to the URL's host (Crawl-delay)."""
         self._hosts[URL(url).authority].delay = seconds
 
-    async def fetch(self, url: str, accept: str, max_bytes: int, permit: Permit | None = None) -> Fetched:
+    async def fetch(
+        self,
+        url: str,
+        accept: str,
+        max_bytes: int,
+        permit: Permit | None = None,
+        validators: Validators | None = None,
+    ) -> Fetched:
         """Fetch ``url`` and return its outcome; whatever the server does, this does not raise.
 
         ``permit`` judges each hop; without it (robots.txt itself) every hop is allowed.
         """
         result = Fetched(url, url)
+        headers = {"Accept": accept} | (validators.headers if validators else {})
         try:
-            await self._follow(result, accept, max_bytes, permit)
+            await self._follow(result, headers, max_bytes, permit)
         except BadUrlError as error:
             result.status, result.detail = Status.BAD_URL, str(error)
         result.seconds = time.time() - result.started if result.attempts else 0.0
@@ -160,7 +182,7 @@ class Fetcher:
             result.body = b""
         return result
 
-    async def _follow(self, result: Fetched, accept: str, max_bytes: int, permit: Permit | None) -> None:
+    async def _follow(self, result: Fetched, headers: dict[str, str], max_bytes: int, permit: Permit | None) -> None:
         """Walk the redirects from ``result.url``, one judged hop after the other."""
         result.final_url = normalise_url(result.url)
         seen = set()
@@ -170,7 +192,7 @@ class Fetcher:
             if not result.verdict.allowed:
                 result.status, result.detail = result.verdict.status, result.verdict.evidence
                 return
-            await self._hop(result, accept, max_bytes)
+            await self._hop(result, headers, max_bytes)
             if result.http_status not in _REDIRECTS:
                 return
             location = result.headers.get("Location")
@@ -184,7 +206,7 @@ class Fetcher:
         result.status = Status.REDIRECT_LIMIT
         result.detail = f"more than {self._config.redirects} redirects, the last to {result.final_url}"
 
-    async def _hop(self, result: Fetched, accept: str, max_bytes: int) -> None:
+    async def _hop(self, result: Fetched, headers: dict[str, str], max_bytes: int) -> None:
         """Ask one URL, again where another try may help."""
         host = self._hosts[URL(result.final_url).authority]
         jitter = random.Random(result.final_url)
@@ -195,7 +217,7 @@ class Fetcher:
                 if not result.attempts:
                     result.started = time.time()
                 result.attempts += 1
-                await self._try(result, accept, max_bytes)
+                await self._try(result, headers, max_bytes)
             limited = result.http_status in (429, 503)
             host.limited_in_a_row = host.limited_in_a_row + 1 if limited else 0
             spent = result.asking >= self._config.total_seconds
@@ -211,7 +233,7 @@ class Fetcher:
                 host.pause(wait)
             await asyncio.sleep(wait)
 
-    async def _try(self, result: Fetched, accept: str, max_bytes: int) -> None:
+    async def _try(self, result: Fetched, headers: dict[str, str], max_bytes: int) -> None:
         """Make one request and write its outcome into ``result``."""
         clock = time.monotonic()
         try:
@@ -219,7 +241,7 @@ class Fetcher:
             async with (
                 asyncio.timeout(self._config.total_seconds - result.asking),
                 self._session.get(
-                    URL(result.final_url, encoded=True), headers={"Accept": accept}, allow_redirects=False
+                    URL(result.final_url, encoded=True), headers=headers, allow_redirects=False
                 ) as response,
             ):
                 result.http_status, result.headers = response.status, response.headers

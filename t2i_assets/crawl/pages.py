@@ -1,150 +1,190 @@
-"""First stage: crawl pages breadth first, keep their HTML, follow their links.
+"""First stage: crawl pages breadth first, keep their HTML, follow their links; then take the pages of archives.
 
-One level of depth is fetched at a time and its links are taken in the order of the pages, so the same site gives the
-same pages in the same order, however the network behaves.
+All sites are crawled at once, each in an order of its own that the network cannot change; the pages are written site by
+site, and a page that several sources reach is fetched once and belongs to the first. What was fetched is journalled.
 """
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from t2i_assets.corpus.schemas import PAGES
-from t2i_assets.corpus.tables import write_table
+from t2i_assets.corpus.digests import digest
+from t2i_assets.crawl.archive_pages import take_archives
 from t2i_assets.crawl.config import CrawlConfig, Progress, SiteSource, silent
-from t2i_assets.crawl.consent import Verdict, header_verdict, may_follow, meta_verdict
-from t2i_assets.crawl.fetch import ACCEPT_HTML, Fetched, Fetcher
-from t2i_assets.crawl.guard import normalise_url
-from t2i_assets.crawl.html import parse_page
-from t2i_assets.crawl.ledger import Status, count_statuses, raise_if_all_failed, write_ledger
+from t2i_assets.crawl.consent import Verdict
+from t2i_assets.crawl.fetch import Fetcher
+from t2i_assets.crawl.frontier import TAKEN, Frontier, Link
+from t2i_assets.crawl.journal import JOURNAL, Journal, finished
+from t2i_assets.crawl.ledger import CrawlFailedError, Status, raise_if_all_failed, write_ledger
+from t2i_assets.crawl.page_files import PageFiles, discard_files_from
+from t2i_assets.crawl.page_ledger import PageLedger
+from t2i_assets.crawl.page_links import read_links
+from t2i_assets.crawl.page_reader import PageReader
+from t2i_assets.crawl.recrawl import EarlierPages, Previous
 from t2i_assets.crawl.robots import Robots
+from t2i_assets.crawl.workers import Workers
 
-_HTML_TYPES = ("text/html", "application/xhtml+xml")
-
-
-@dataclass(frozen=True)
-class _Link:
-    url: str
-    parent: str | None
-    depth: int
+_PARSERS = 2
+_PARSING_AHEAD = 8
+_PARSE_SECONDS = 10.0
+_SITES = 0
+"""The part of PAGES that the sites give; archives are numbered from 1."""
 
 
 def crawl_pages(
-    config: CrawlConfig, snapshot: str, out_pages_dir: Path, out_ledger_file: Path, progress: Progress = silent
+    config: CrawlConfig,
+    snapshot: str,
+    out_pages_dir: Path,
+    out_ledger_file: Path,
+    progress: Progress = silent,
+    previous: Previous | None = None,
 ) -> dict[str, Any]:
-    """Crawl from the start URLs; write PAGES into ``out_pages_dir`` and LEDGER rows of pages and robots.txt.
+    """Crawl from the start URLs and read the WARC files; write PAGES and the ledger of pages, archives and robots.txt.
 
-    Returns the funnel: pages tried, kept, by status, and links that lead off the site.
-    Raises CrawlFailedError where not one page could be fetched.
+    What was fetched is journalled in ``out_pages_dir``: a run that was killed goes on where it stopped. Pages that
+    ``previous`` has are asked for only if they changed.
+    Returns the funnel: pages tried, kept, by status, and links that lead off their site.
+    Raises CrawlFailedError where not one page could be had, SourceError where a local archive is not there.
     """
-    return asyncio.run(_crawl(config, snapshot, out_pages_dir, out_ledger_file, progress))
+    purpose = digest([snapshot, config.model_dump(mode="json")])
+    done = finished(out_pages_dir / JOURNAL, purpose)
+    if done is not None:
+        return done
+    with Journal(out_pages_dir / JOURNAL, purpose) as journal:
+        ledger = PageLedger(journal.database)
+        try:
+            off_site = asyncio.run(_take_all(config, snapshot, journal, ledger, out_pages_dir, progress, previous))
+            if not ledger.pages:
+                archives = [row for row in ledger.rows() if row["kind"] == "archive"]
+                raise_if_all_failed("archive", archives, enough=1)
+        except CrawlFailedError:
+            journal.remove()  # failures of a dead network are nothing to go on with
+            raise
+        write_ledger(out_ledger_file, chain(ledger.rows(), journal.rows("robots")), in_order=True)
+        statuses = ledger.statuses("page")
+        summary = {
+            "pages_tried": sum(statuses.values()),
+            "pages": ledger.pages,
+            "page_statuses": statuses,
+            "robots_statuses": journal.statuses("robots"),
+            "archive_statuses": ledger.statuses("archive"),
+            "links_off_site": off_site,
+            "bytes": ledger.bytes("page"),
+        }
+        journal.finish(summary)
+    return summary
+
+
+async def _take_all(
+    config: CrawlConfig,
+    snapshot: str,
+    journal: Journal,
+    ledger: PageLedger,
+    out_pages_dir: Path,
+    progress: Progress,
+    previous: Previous | None,
+) -> int:
+    """Take the pages of sites, then those of archives; return how many links lead off their site."""
+    sites = [source for source in config.sources if isinstance(source, SiteSource)]
+    frontier = Frontier(journal.database, sites, config.fetch.per_host_concurrency)
+    async with Workers(read_links, _PARSERS, seconds=_PARSE_SECONDS) as parse:
+        if ledger.written(_SITES) is None:
+            await _crawl(frontier, config, snapshot, journal, parse, progress, previous, out_pages_dir / JOURNAL)
+            journal.commit()
+            if not set(TAKEN) & set(journal.statuses("page")):
+                raise_if_all_failed("page", list(journal.rows("page")), enough=1)
+            with ledger.part():
+                _write_sites(frontier, sites, snapshot, journal, ledger, out_pages_dir)
+        await take_archives(config, snapshot, ledger, parse, out_pages_dir, _SITES + 1)
+    return frontier.links_off_site
 
 
 async def _crawl(
-    config: CrawlConfig, snapshot: str, out_pages_dir: Path, out_ledger_file: Path, progress: Progress
-) -> dict[str, Any]:
-    pages: list[dict[str, Any]] = []
-    ledger: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    off_site: set[str] = set()
-    counts: Counter[str] = Counter()
-    sites = [source for source in config.sources if isinstance(source, SiteSource)]
-    async with Fetcher(config) as fetcher:
+    frontier: Frontier,
+    config: CrawlConfig,
+    snapshot: str,
+    journal: Journal,
+    parse: Workers,
+    progress: Progress,
+    previous: Previous | None,
+    scratch: Path,
+) -> None:
+    """Fetch what the journal does not hold yet."""
+    counts = Counter(journal.statuses("page"))
+    async with AsyncExitStack() as stack:
+        earlier = stack.enter_context(EarlierPages(previous, scratch)) if previous and config.recrawl else None
+        fetcher = await stack.enter_async_context(Fetcher(config))
         robots = Robots(fetcher, config, snapshot)
-        for site in sites:
-            tried = 0
-            level = _new_links([(url, None) for url in site.start_urls], 0, site, tried, seen, off_site)
-            while level:
-                tried += len(level)
-                found: list[tuple[str, str | None]] = []
-                tasks = [asyncio.create_task(_fetch_page(link, site, config, fetcher, robots)) for link in level]
-                for link, task in zip(level, tasks, strict=True):
-                    fetched, links = await task
-                    if fetched.status == Status.OK and fetched.final_url != link.url and fetched.final_url in seen:
-                        fetched.status, fetched.detail = Status.DUPLICATE_URL, f"redirects to {fetched.final_url}"
-                    if fetched.status == Status.OK:
-                        seen.add(fetched.final_url)
-                        pages.append(_page_row(link, fetched, snapshot, site))
-                        found += [(url, link.url) for url in links]
-                    row = fetched.ledger_row(snapshot, "page", site.name, parent_url=link.parent, depth=link.depth)
-                    ledger.append(row)
-                    counts[str(fetched.status)] += 1
-                    progress(len(ledger), len(seen), counts)
-                level = _new_links(found, level[0].depth + 1, site, tried, seen, off_site)
-    raise_if_all_failed("page", ledger, enough=1)
-    write_table(out_pages_dir / "00000.parquet", pages, PAGES)
-    write_ledger(out_ledger_file, ledger + robots.ledger_rows)
-    return {
-        "pages_tried": len(ledger),
-        "pages": len(pages),
-        "page_statuses": count_statuses(ledger),
-        "robots_statuses": count_statuses(robots.ledger_rows),
-        "links_off_site": len(off_site),
-        "bytes": sum(row["bytes"] for row in ledger),
-    }
+
+        async def permit(url: str) -> Verdict:
+            if not frontier.is_on_a_site(url):
+                return Verdict(False, "not_asked", f"redirects off the site to {url}", Status.OFF_SITE)
+            return await robots.verdict(url)
+
+        reader = PageReader(config, fetcher, permit, parse, earlier)
+
+        async def work() -> None:
+            while (link := await frontier.take()) is not None:
+                try:
+                    page = await reader.fetch(link.url)
+                finally:
+                    frontier.give_back(link)
+                await reader.read(page)
+                while robots.ledger_rows:
+                    journal.add(robots.ledger_rows.pop())
+                row = page.fetched.ledger_row(snapshot, "page", "")
+                journal.add(row, *((page.body, link.url, page.about) if page.about else ()))
+                frontier.answered(link, page.links)
+                counts[row["status"]] += 1
+                progress(counts.total(), frontier.known, counts)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(config.fetch.concurrency + _PARSING_AHEAD):
+                group.create_task(work())
+    for row in robots.ledger_rows:
+        journal.add(row)
 
 
-def _new_links(
-    found: list[tuple[str, str | None]], depth: int, site: SiteSource, tried: int, seen: set[str], off_site: set[str]
-) -> list[_Link]:
-    """Return what to fetch next, in order; ``seen`` and ``off_site`` grow."""
-    level = []
-    if depth > site.max_depth:
-        return []
-    for url, parent in found:
-        url = normalise_url(url)
-        if url in seen:
-            continue
-        if not on_site(url, site):
-            off_site.add(url)
-        elif tried + len(level) < site.max_pages:
-            seen.add(url)
-            level.append(_Link(url, parent, depth))
-    return level
+def _write_sites(
+    frontier: Frontier,
+    sites: list[SiteSource],
+    snapshot: str,
+    journal: Journal,
+    ledger: PageLedger,
+    out_pages_dir: Path,
+) -> None:
+    """Write the pages of all sites and their ledger rows, in the order of their queues."""
+    discard_files_from(out_pages_dir, 0)
+    with PageFiles(out_pages_dir) as files:
+        for link in frontier.judged():
+            source = sites[link.site].name
+            row = _ledger_row(link, source, journal, ledger)
+            ledger.add(row)
+            ledger.hold(source, link.url)
+            if row["status"] in TAKEN:
+                ledger.hold(source, row["final_url"])
+                body, about = journal.blob(link.url)
+                page = {"snapshot": snapshot, "source": source, "url": link.url, "depth": link.depth, "body": body}
+                files.write(page | about)
+        files.finish_file()
+        ledger.finish(_SITES, files.pages, files.next_file)
 
 
-def on_site(url: str, site: SiteSource) -> bool:
-    """Return whether pages of this URL's host are crawled."""
-    host = url.split("/", 3)[2].rpartition("@")[2]
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    return name.strip("[]").lower() in site.page_hosts
-
-
-async def _fetch_page(
-    link: _Link, site: SiteSource, config: CrawlConfig, fetcher: Fetcher, robots: Robots
-) -> tuple[Fetched, list[str]]:
-    """Fetch one page; return its outcome and the links to follow."""
-
-    async def permit(url: str) -> Verdict:
-        if not on_site(url, site):
-            return Verdict(False, "not_asked", f"redirects off the site to {url}", Status.OFF_SITE)
-        return await robots.verdict(url)
-
-    fetched = await fetcher.fetch(link.url, ACCEPT_HTML, config.fetch.max_page_bytes, permit)
-    if fetched.status != Status.OK:
-        return fetched, []
-    if fetched.media_type not in _HTML_TYPES:
-        fetched.status = Status.WRONG_CONTENT_TYPE
-        fetched.detail = f"Content-Type {fetched.content_type!r} is not HTML"
-        return fetched, []
-    page = parse_page(fetched.body, fetched.content_type, fetched.final_url)
-    tags = fetched.headers.getall("X-Robots-Tag", [])
-    for verdict in (header_verdict(tags, config.product), meta_verdict(page.metas, config.product)):
-        if not verdict.allowed:
-            fetched.verdict = verdict  # links may be followed, but nothing on the page may be used
-            break
-    return fetched, page.links if may_follow(tags, page.metas, config.product) else []
-
-
-def _page_row(link: _Link, fetched: Fetched, snapshot: str, site: SiteSource) -> dict[str, Any]:
-    return {
-        "snapshot": snapshot,
-        "source": site.name,
-        "url": link.url,
-        "final_url": fetched.final_url,
-        "depth": link.depth,
-        "content_type": fetched.content_type,
-        "x_robots_tag": "\n".join(fetched.headers.getall("X-Robots-Tag", [])) or None,
-        "body": fetched.body,
-    }
+def _ledger_row(link: Link, source: str, journal: Journal, ledger: PageLedger) -> dict[str, Any]:
+    """Return what became of a page for one site: what came, unless it is not for this site or another one has it."""
+    row = journal.row("page", link.url)
+    assert row is not None
+    row |= {"source": source, "parent_url": link.parent, "depth": link.depth, "status": link.status}
+    taken = link.status in TAKEN
+    holder = ledger.holder(row["final_url"] if taken else link.url)
+    if holder is not None:
+        row |= {"status": Status.DUPLICATE_URL, "detail": f"source {holder!r} has it"}
+        row |= {"bytes": 0, "attempts": 0, "fetched_at": 0.0, "seconds": 0.0}
+    elif link.status == Status.DUPLICATE_URL:
+        row["detail"] = f"redirects to {row['final_url']}"
+    elif link.status == Status.OFF_SITE:
+        row["detail"] = f"redirects off the site to {row['final_url']}"
+    return row
