@@ -16,8 +16,8 @@ train_captioner = dg.define_asset_job(
 )
 rebuild_captions = dg.define_asset_job(
     "rebuild_captions",
-    selection=dg.AssetSelection.groups("capfilt"),
-    description="Recaption a snapshot, score every caption and judge it.",
+    selection=dg.AssetSelection.groups("capfilt", "duplicates") | dg.AssetSelection.assets("evaluation_set"),
+    description="Recaption a snapshot, score every caption and judge it; find what a blend had better leave out.",
 )
 encode = dg.define_asset_job(
     "encode",

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evaluation.config import ClipScoreConfig, CompBenchConfig, FrechetConfig, JudgeConfig, LeaderboardConfig
 from t2i_assets.corpus.blending import DEFAULT_RECIPES, BlendRecipe
 from t2i_assets.corpus.digests import digest
-from t2i_assets.corpus.duplicates.config import DuplicateConfig
+from t2i_assets.corpus.duplicates.config import ContaminationConfig, DuplicateConfig, SemanticConfig
 from t2i_assets.corpus.verdicts import VerdictRules
 from t2i_assets.crawl.config import CrawlConfig, SiteSource
 from t2i_assets.synthweb.config import EvaluationSetConfig, SiteConfig
@@ -30,6 +30,7 @@ from training.config import (
     DiffusionPriorConfig,
     EmbedConfig,
     GenerateConfig,
+    ImageFeaturesConfig,
     LatentsConfig,
     RecaptionConfig,
     ScoreConfig,
@@ -63,6 +64,15 @@ class Settings(BaseModel):
         description="COCO-style JSON of human captions; a path is one of the embedded site.",
     )
     duplicates: DuplicateConfig = Field(default_factory=DuplicateConfig, description="What counts as a duplicate.")
+    image_features: ImageFeaturesConfig = Field(
+        default_factory=ImageFeaturesConfig, description="Image embeddings that semantic duplicates are found by."
+    )
+    semantic_duplicates: SemanticConfig = Field(
+        default_factory=SemanticConfig, description="What counts as the same content."
+    )
+    contamination: ContaminationConfig = Field(
+        default_factory=ContaminationConfig, description="What counts as an image or a prompt of the evaluation set."
+    )
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig, description="The vocabulary.")
     captioner: CaptionerConfig = Field(default_factory=CaptionerConfig, description="The captioner.")
     caption_filter: CaptionFilterConfig = Field(default_factory=CaptionFilterConfig, description="The filter.")

@@ -11,6 +11,7 @@ COLOURS = {
     "crawl": "#2f6f9f",
     "captioner": "#b0632b",
     "capfilt": "#8a4fa3",
+    "duplicates": "#2a7f7a",
     "blend": "#b33951",
     "models": "#3b7d4f",
     "evals": "#7a6a1f",

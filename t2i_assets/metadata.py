@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -13,8 +13,17 @@ from urllib.parse import urlsplit
 import dagster as dg
 from PIL import Image, ImageDraw
 
-from t2i_assets.corpus.schemas import CAPTIONS, GENERATED, LEADERBOARD, LEDGER, PROMPTS, SAMPLES
-from t2i_assets.corpus.shards import iter_images
+from t2i_assets.corpus.schemas import (
+    CAPTIONS,
+    CONTAMINATION,
+    DUPLICATES,
+    GENERATED,
+    LEADERBOARD,
+    LEDGER,
+    PROMPTS,
+    SAMPLES,
+)
+from t2i_assets.corpus.shards import iter_images, read_image, read_samples
 from t2i_assets.corpus.tables import read_rows, read_table
 
 COLUMNS, ROWS, SIDE = 12, 4, 64
@@ -36,12 +45,64 @@ def pictures(directory: Path) -> dict[str, dg.MarkdownMetadataValue]:
 
 def thumbnails(shards: Path) -> dg.MarkdownMetadataValue:
     """Return the first images of a shard directory as one contact sheet."""
-    sheet = Image.new("RGB", (COLUMNS * SIDE, ROWS * SIDE), "white")
-    for place, (_, data) in enumerate(islice(iter_images(shards), COLUMNS * ROWS)):
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-        image.thumbnail((SIDE - 2, SIDE - 2))
-        sheet.paste(image, (place % COLUMNS * SIDE, place // COLUMNS * SIDE))
-    return png(sheet, "images")
+    images = [data for _, data in islice(iter_images(shards), COLUMNS * ROWS)]
+    return png(_sheet([images[start : start + COLUMNS] for start in range(0, len(images), COLUMNS)]), "images")
+
+
+def cluster_table(clusters: Path, limit: int = 12) -> dg.TableMetadataValue:
+    """Return the members of the largest clusters with the reason of each."""
+    shown = [member for members in _largest(clusters, ROWS) for member in members[:COLUMNS]]
+    return rows_table({name: row[name] for name in row if name not in ("snapshot", "cluster")} for row in shown[:limit])
+
+
+def cluster_sheet(clusters: Path, shards: Path) -> dg.MarkdownMetadataValue:
+    """Return the largest clusters as one contact sheet: a cluster a row, the kept member first."""
+    rows = [[member["key"] for member in members[:COLUMNS]] for members in _largest(clusters, 2 * ROWS)]
+    images = _images([shards], {key for row in rows for key in row})
+    return png(_sheet([[images[key] for key in row] for row in rows]), "clusters")
+
+
+def contamination_table(contamination: Path, limit: int = 12) -> dg.TableMetadataValue:
+    """Return a few agreements with the evaluation set, images before texts."""
+    rows = sorted(read_rows(contamination, CONTAMINATION), key=lambda row: (row["kind"] == "text", row["key"]))
+    return rows_table({name: row[name] for name in row if name != "snapshot"} for row in rows[:limit])
+
+
+def contamination_sheet(contamination: Path, shards: Path, references: list[Path]) -> dg.MarkdownMetadataValue:
+    """Return samples, each with the image of the evaluation set that it agrees with right of it."""
+    rows = [row for row in read_rows(contamination, CONTAMINATION) if row["kind"] != "text"][: COLUMNS // 2 * ROWS]
+    own = _images([shards], {row["key"] for row in rows})
+    others = _images(references, {row["reference"] for row in rows})
+    pairs = [image for row in rows for image in (own[row["key"]], others[row["reference"]])]
+    return png(_sheet([pairs[start : start + COLUMNS] for start in range(0, len(pairs), COLUMNS)]), "agreements")
+
+
+def _largest(clusters: Path, count: int) -> list[list[dict[str, Any]]]:
+    """Return the members of the largest clusters, the kept one first."""
+    members: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in read_rows(clusters, DUPLICATES):
+        members[row["cluster"]].append(row)
+    return sorted(members.values(), key=lambda rows: (-len(rows), rows[0]["cluster"]))[:count]
+
+
+def _images(directories: list[Path], keys: set[str]) -> dict[str, bytes]:
+    """Return the stored images of these keys."""
+    found = {}
+    for directory in directories if keys else []:
+        for row in read_samples(directory).select(["key", "shard", "image_offset", "image_bytes"]).to_pylist():
+            if row["key"] in keys:
+                found[row["key"]] = read_image(directory, row)
+    return found
+
+
+def _sheet(rows: list[list[bytes]]) -> Image.Image:
+    sheet = Image.new("RGB", (COLUMNS * SIDE, max(1, len(rows)) * SIDE), "white")
+    for line, images in enumerate(rows):
+        for column, data in enumerate(images):
+            image = Image.open(io.BytesIO(data)).convert("RGB")
+            image.thumbnail((SIDE - 2, SIDE - 2))
+            sheet.paste(image, (column * SIDE, line * SIDE))
+    return sheet
 
 
 def curve(points: list[tuple[int, float]], width: int = 480, height: int = 160) -> dg.MarkdownMetadataValue:

@@ -165,6 +165,22 @@ def _shards(home: _Builder, samples: int) -> None:
         _table("00000.parquet", clusters, schemas.DUPLICATES),
         partition=SNAPSHOT, inputs={"shards": ("shards", SNAPSHOT)}, seconds=0.4,
     )  # fmt: skip
+    alike = [
+        {**clusters[0], "kind": "semantic", "key": key, "cluster": keys[3], "kept": key == keys[3], "cosine": 0.99}
+        for key in keys[3:5]
+    ]
+    home.publish(
+        "semantic_duplicates", lambda _: home.home.semantic(SNAPSHOT),
+        _table("00000.parquet", alike, schemas.DUPLICATES),
+        partition=SNAPSHOT, inputs={"shards": ("shards", SNAPSHOT)}, seconds=0.3,
+    )  # fmt: skip
+    agreement = {"snapshot": SNAPSHOT, "reference": "0" * 32, "detail": "a test's"}
+    agreements = [{**agreement, "key": keys[5], "kind": "exact"}, {**agreement, "key": keys[6], "kind": "text"}]
+    home.publish(
+        "contamination", lambda _: home.home.contamination(SNAPSHOT),
+        _table("00000.parquet", agreements, schemas.CONTAMINATION),
+        partition=SNAPSHOT, inputs={"shards": ("shards", SNAPSHOT)}, seconds=0.3,
+    )  # fmt: skip
 
 
 def _human(home: _Builder, samples: int) -> None:
@@ -259,8 +275,10 @@ def _blends(home: _Builder, samples: int) -> None:
     )
     verdicts = read_rows(home.made["filtered_captions", SNAPSHOT].path, schemas.VERDICTS)
     duplicates = read_rows(home.made["near_duplicates", SNAPSHOT].path, schemas.DUPLICATES)
+    duplicates += read_rows(home.made["semantic_duplicates", SNAPSHOT].path, schemas.DUPLICATES)
+    contamination = read_rows(home.made["contamination", SNAPSHOT].path, schemas.CONTAMINATION)
     for recipe in DEFAULT_RECIPES:
-        rows, summary = blend(recipe, captions, verdicts, read_samples(shards).to_pylist(), duplicates)
+        rows, summary = blend(recipe, captions, verdicts, read_samples(shards).to_pylist(), duplicates, contamination)
 
         def write(out: Path, recipe: Any = recipe, rows: Any = rows, summary: Any = summary) -> dict[str, Any]:
             write_table(out / "00000.parquet", rows, schemas.BLENDS)

@@ -4,7 +4,7 @@ import dagster as dg
 
 from t2i_assets.assets.blend import caption_blend, every
 from t2i_assets.assets.capfilt import filtered_captions
-from t2i_assets.assets.crawl import near_duplicates
+from t2i_assets.assets.duplicates import contamination, near_duplicates, semantic_duplicates
 from t2i_assets.assets.evals import leaderboard, site_truth
 from t2i_assets.materialize import Result
 from t2i_assets.metadata import rows_table
@@ -19,7 +19,10 @@ FUNNEL = """
 
 @dg.asset(
     **GROUP,
-    deps=[every(near_duplicates), every(filtered_captions), every(caption_blend), leaderboard],
+    deps=[
+        *(every(near_duplicates), every(semantic_duplicates), every(contamination)),
+        *(every(filtered_captions), every(caption_blend), leaderboard),
+    ],
     kinds={"duckdb"},
     code_version="1",
 )

@@ -1,4 +1,4 @@
-"""From the web to shards: pages, image and text pairs, images, duplicates.
+"""From the web to shards: pages, image and text pairs, images.
 
 The crawl itself is imported where it is called: the definitions must load in two seconds.
 """
@@ -125,25 +125,4 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overri
             "images": thumbnails(made.path),
         },
         fetched=True,
-    )
-
-
-@dg.asset(**GROUP, deps=[shards], kinds={"parquet"}, code_version="1")
-def near_duplicates(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """Clusters of exact and perceptual duplicates with the member that is kept."""
-    source = made(pipeline, "shards", context.partition_key)
-    duplicates = pipeline.settings.section("duplicates", config.overrides)
-
-    def write(out: Path) -> dict[str, Any]:
-        from t2i_assets.corpus.duplicates.perceptual import find_duplicates
-
-        return find_duplicates(source.path, context.partition_key, out, duplicates)
-
-    return materialize(
-        context,
-        pipeline,
-        path=lambda _: pipeline.place.dedup(context.partition_key),
-        config=duplicates.model_dump(mode="json"),
-        inputs={"shards": source},
-        write=write,
     )

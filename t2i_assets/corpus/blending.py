@@ -6,12 +6,13 @@ descriptive synthetic captions and 5 % original ones, blended when a sample is d
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Source = Literal["original", "human", "synthetic_short", "synthetic_descriptive"]
+Contamination = Literal["exact", "perceptual", "semantic", "text"]
 CAPTION_SOURCE: dict[str, str] = {
     "original": "alt",
     "human": "human",
@@ -32,7 +33,20 @@ class BlendRecipe(BaseModel):
         description="Share of each caption source over the corpus; the shares sum to 1."
     )
     filtered: bool = Field(default=True, description="Draw only captions whose verdict is kept.")
-    drop_duplicates: bool = Field(default=True, description="Leave out all but the kept sample of a duplicate cluster.")
+    drop_duplicates: bool = Field(
+        default=True, description="Leave out all but the kept sample of a cluster of exact or perceptual duplicates."
+    )
+    drop_semantic: bool = Field(
+        default=False,
+        description="Leave out all but the kept sample of a semantic cluster too. Off, since it takes the embedder's "
+        "word for what is the same: set semantic_duplicates.cosine for your embedder first.",
+    )
+    decontaminate: tuple[Contamination, ...] = Field(
+        default=("exact", "perceptual"),
+        description="Leave out samples that agree with the evaluation set in these ways. 'text' drops every sample "
+        "with a text that is a prompt, which on web texts as short as the prompts is many; 'semantic' takes the "
+        "embedder's word.",
+    )
 
     @model_validator(mode="after")
     def _weights_sum_to_one(self) -> "BlendRecipe":
@@ -57,11 +71,13 @@ def blend(
     verdicts: Iterable[Mapping[str, Any]],
     samples: Iterable[Mapping[str, Any]],
     duplicates: Iterable[Mapping[str, Any]],
+    contamination: Iterable[Mapping[str, Any]] = (),
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return BLENDS rows (weights sum to 1 per sample) and a summary of counts and expected ratios.
 
-    Takes CAPTIONS, VERDICTS, SAMPLES and DUPLICATES rows of all snapshots (of a sample, ``key`` and ``snapshot``
-    are read; one that stands in several snapshots belongs to the first).
+    Takes CAPTIONS, VERDICTS, SAMPLES, DUPLICATES (of every kind) and CONTAMINATION rows of all snapshots (of a sample,
+    ``key`` and ``snapshot`` are read; one that stands in several snapshots belongs to the first). The summary counts
+    what is left out, each sample under the first reason that holds, and in ``flagged`` what each reason would take.
 
     The rule for missing captions: the recipe's ratio holds over the corpus, not in each sample. A sample without a
     caption of one source draws from the recipe's other sources that it has, and the samples that have a choice make
@@ -73,7 +89,7 @@ def blend(
 
     Raises EmptyBlendError where nothing is left to draw.
     """
-    snapshot_of, dropped = _taking_part(recipe, samples, duplicates)
+    snapshot_of, dropped, flagged = _taking_part(recipe, samples, duplicates, contamination)
     available, rejections = _drawable(recipe, captions, verdicts, snapshot_of)
     if not available:
         raise EmptyBlendError(
@@ -94,7 +110,8 @@ def blend(
             rows += [_row(caption, snapshot_of[key], probability / len(texts)) for caption in texts]
     summary = {
         "samples": len(available),
-        "left_out": {"duplicate": dropped, "no_caption": len(snapshot_of) - len(available)},
+        "left_out": {**dropped, "no_caption": len(snapshot_of) - len(available)},
+        "flagged": flagged,
         "samples_with": {source: sum(source in have for have in available.values()) for source in sources},
         "asked": {source: recipe.weights[source] for source in sources},
         "expected": {source: float(expected[source]) / len(available) for source in sources},
@@ -104,15 +121,31 @@ def blend(
 
 
 def _taking_part(
-    recipe: BlendRecipe, samples: Iterable[Mapping[str, Any]], duplicates: Iterable[Mapping[str, Any]]
-) -> tuple[dict[str, str], int]:
+    recipe: BlendRecipe,
+    samples: Iterable[Mapping[str, Any]],
+    duplicates: Iterable[Mapping[str, Any]],
+    contamination: Iterable[Mapping[str, Any]],
+) -> tuple[dict[str, str], dict[str, int], dict[str, int]]:
+    """Return the snapshot of each sample that takes part, how many were left out, and how many each reason names."""
     snapshot_of: dict[str, str] = {}
     for sample in samples:
         snapshot_of.setdefault(sample["key"], sample["snapshot"])
-    if not recipe.drop_duplicates:
-        return snapshot_of, 0
-    spare = {row["key"] for row in duplicates if not row["kept"]} & snapshot_of.keys()
-    return {key: snapshot for key, snapshot in snapshot_of.items() if key not in spare}, len(spare)
+    named: dict[str, set[str]] = {"duplicate": set(), "semantic_duplicate": set()}
+    named |= {f"contaminated_{kind}": set() for kind in get_args(Contamination)}
+    for row in duplicates:
+        if not row["kept"]:
+            named["semantic_duplicate" if row["kind"] == "semantic" else "duplicate"].add(row["key"])
+    for row in contamination:
+        named[f"contaminated_{row['kind']}"].add(row["key"])
+    obeyed = ["duplicate"] * recipe.drop_duplicates + ["semantic_duplicate"] * recipe.drop_semantic
+    obeyed += [f"contaminated_{kind}" for kind in recipe.decontaminate]
+    flagged = {reason: len(keys & snapshot_of.keys()) for reason, keys in named.items()}
+    left_out = dict.fromkeys(obeyed, 0)
+    for reason in obeyed:
+        spare = named[reason] & snapshot_of.keys()
+        left_out[reason] = len(spare)
+        snapshot_of = {key: snapshot for key, snapshot in snapshot_of.items() if key not in spare}
+    return snapshot_of, left_out, flagged
 
 
 def _drawable(

@@ -25,6 +25,12 @@ class Home:
     def dedup(self, snapshot: str) -> Path:
         return self.root / "dedup" / snapshot
 
+    def semantic(self, snapshot: str) -> Path:
+        return self.root / "semantic" / snapshot
+
+    def contamination(self, snapshot: str) -> Path:
+        return self.root / "contamination" / snapshot
+
     def human(self, digest: str) -> Path:
         return self.root / "human" / digest
 

@@ -36,7 +36,8 @@ FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "pairs": (schemas.PAIRS, ("pairs/[!.]*/[0-9]*.parquet",)),
     "samples": (schemas.SAMPLES, ("shards/[!.]*/[0-9]*.parquet",)),
     "human_samples": (schemas.SAMPLES, ("human/[!.]*/[0-9]*.parquet",)),
-    "duplicates": (schemas.DUPLICATES, ("dedup/[!.]*/[0-9]*.parquet",)),
+    "duplicates": (schemas.DUPLICATES, ("dedup/[!.]*/[0-9]*.parquet", "semantic/[!.]*/[0-9]*.parquet")),
+    "contamination": (schemas.CONTAMINATION, ("contamination/[!.]*/[0-9]*.parquet",)),
     "human_captions": (schemas.CAPTIONS, ("human/[!.]*/captions.parquet",)),
     "synthetic_captions": (schemas.CAPTIONS, ("captions/[!.]*/[!.]*/[0-9]*.parquet",)),
     "scores": (schemas.SCORES, ("scores/[!.]*/[!.]*/[0-9]*.parquet",)),
@@ -167,6 +168,12 @@ VIEWS: tuple[View, ...] = (
         schemas.DUPLICATES,
     ),
     View(
+        "contamination",
+        _about(schemas.CONTAMINATION),
+        "SELECT * EXCLUDE (filename) FROM {contamination}",
+        schemas.CONTAMINATION,
+    ),
+    View(
         "captions",
         "Every text about a sample: alt texts, human captions, synthetic ones of every captioner that ever wrote here.",
         """
@@ -276,9 +283,12 @@ VIEWS: tuple[View, ...] = (
             SELECT snapshot, image_url, coalesce(bool_or(rejected IS NULL), false) AS wanted, min(rejected) AS rejected
             FROM pairs GROUP BY ALL
         ), unique_samples AS (
-            SELECT s.snapshot, s.key, any_value(d.kind) AS duplicate
+            SELECT s.snapshot, s.key, any_value(d.kind) FILTER (d.kind <> 'semantic') AS duplicate,
+                   any_value(d.kind) FILTER (d.kind = 'semantic') AS semantic
             FROM samples AS s LEFT JOIN duplicates AS d ON d.snapshot = s.snapshot AND d.key = s.key AND NOT d.kept
             GROUP BY ALL
+        ), held_out AS (
+            SELECT snapshot, key, min(kind) AS kind FROM contamination WHERE kind <> 'text' GROUP BY ALL
         ), rows AS (
             SELECT snapshot, 1 AS stage_order, 'pages fetched' AS stage, 'page URL' AS unit,
                    CASE WHEN status IN ('ok', 'unchanged') THEN 'passed' ELSE status END AS reason
@@ -306,7 +316,15 @@ VIEWS: tuple[View, ...] = (
                    'caption', CASE WHEN kept THEN 'passed' ELSE reason END
             FROM verdicts
             UNION ALL
-            SELECT DISTINCT ON (snapshot, name, key) snapshot, 9, 'training samples of ' || name, 'sample', 'passed'
+            SELECT u.snapshot, 9, 'unique samples that are no image of the evaluation set', 'sample',
+                   coalesce(h.kind, 'passed')
+            FROM unique_samples AS u LEFT JOIN held_out AS h USING (snapshot, key) WHERE u.duplicate IS NULL
+            UNION ALL
+            SELECT u.snapshot, 10, 'of these, unlike in content (a recipe says whether the others go)', 'sample',
+                   coalesce(u.semantic, 'passed')
+            FROM unique_samples AS u ANTI JOIN held_out AS h USING (snapshot, key) WHERE u.duplicate IS NULL
+            UNION ALL
+            SELECT DISTINCT ON (snapshot, name, key) snapshot, 11, 'training samples of ' || name, 'sample', 'passed'
             FROM blends WHERE current
         )
         FROM (SELECT snapshot, stage_order, stage, unit, reason, count(*) AS count FROM rows GROUP BY ALL)

@@ -11,7 +11,8 @@ from t2i_assets.report.evidence import Evidence, Row
 
 ASSETS = (
     "pages", "image_text_pairs", "shards", "near_duplicates", "human_captions", "tokenizer", "captioner",
-    "caption_filter", "synthetic_captions", "caption_scores", "filtered_captions", "caption_blend", "clip_model",
+    "caption_filter", "synthetic_captions", "caption_scores", "filtered_captions", "image_features",
+    "semantic_duplicates", "contamination", "caption_blend", "clip_model",
     "clip_embeddings", "diffusion_prior", "autoregressive_prior", "autoencoder", "latents", "latent_diffusion",
     "evaluation_set", "judge", "evaluation_clip", "generated_images", "clip_score", "fid", "t2i_compbench",
     "clip_score_bounds", "fid_bounds", "t2i_compbench_bounds", "leaderboard",

@@ -69,7 +69,8 @@ def test_a_sample_with_nothing_to_draw_is_left_out_and_counted() -> None:
     captions = [caption("k0", "synthetic_descriptive"), caption("k1", "synthetic_short")]
     rows, summary = blend(RECIPE["blend_95_5"], captions, map(verdict, captions), samples(3), [])
     assert {row["key"] for row in rows} == {"k0"}
-    assert summary["left_out"] == {"duplicate": 0, "no_caption": 2}
+    assert summary["left_out"]["no_caption"] == 2
+    assert sum(summary["left_out"].values()) == 2
 
 
 def test_an_unfiltered_recipe_takes_raw_alt_texts_without_verdicts() -> None:
@@ -85,10 +86,58 @@ def test_a_filtered_recipe_draws_no_caption_without_a_verdict() -> None:
 
 def test_of_near_duplicates_only_the_kept_one_takes_part() -> None:
     captions = [caption(f"k{n}", "alt") for n in range(3)]
-    duplicates = [{"key": "k0", "kept": True}, {"key": "k1", "kept": False}]
+    duplicates = [{"key": "k0", "kept": True, "kind": "exact"}, {"key": "k1", "kept": False, "kind": "exact"}]
     rows, summary = blend(RECIPE["alt_only"], captions, [], samples(3), duplicates)
     assert {row["key"] for row in rows} == {"k0", "k2"}
     assert summary["left_out"]["duplicate"] == 1
+
+
+ALT_ONLY = RECIPE["alt_only"]
+CAPTIONS = [caption(f"k{n}", "alt") for n in range(6)]
+SAME_CONTENT = [{"key": "k0", "kept": True, "kind": "semantic"}, {"key": "k1", "kept": False, "kind": "semantic"}]
+AGREEMENTS = [{"key": f"k{n}", "kind": kind} for n, kind in enumerate(("exact", "perceptual", "semantic", "text"), 2)]
+
+
+def test_semantic_duplicates_take_part_unless_the_recipe_drops_them_and_are_counted_either_way() -> None:
+    rows, summary = blend(ALT_ONLY, CAPTIONS, [], samples(6), SAME_CONTENT)
+    assert len(rows) == 6
+    assert summary["flagged"]["semantic_duplicate"] == 1
+    recipe = ALT_ONLY.model_copy(update={"drop_semantic": True})
+    rows, summary = blend(recipe, CAPTIONS, [], samples(6), SAME_CONTENT)
+    assert {row["key"] for row in rows} == {"k0", "k2", "k3", "k4", "k5"}
+    assert summary["left_out"]["semantic_duplicate"] == 1
+
+
+def test_images_of_the_evaluation_set_are_left_out_and_texts_that_are_prompts_stay() -> None:
+    rows, summary = blend(ALT_ONLY, CAPTIONS, [], samples(6), [], AGREEMENTS)
+    assert {row["key"] for row in rows} == {"k0", "k1", "k4", "k5"}
+    assert summary["left_out"] == {
+        "duplicate": 0,
+        "contaminated_exact": 1,
+        "contaminated_perceptual": 1,
+        "no_caption": 0,
+    }
+    assert {reason: count for reason, count in summary["flagged"].items() if count} == {
+        "contaminated_exact": 1,
+        "contaminated_perceptual": 1,
+        "contaminated_semantic": 1,
+        "contaminated_text": 1,
+    }
+
+
+@pytest.mark.parametrize("kind", ["exact", "perceptual", "semantic", "text"])
+def test_a_recipe_says_which_agreements_it_minds(kind: str) -> None:
+    recipe = BlendRecipe.model_validate({**ALT_ONLY.model_dump(), "decontaminate": [kind]})
+    rows, summary = blend(recipe, CAPTIONS, [], samples(6), [], AGREEMENTS)
+    gone = {row["key"] for row in AGREEMENTS if row["kind"] == kind}
+    assert {row["key"] for row in rows} == {f"k{n}" for n in range(6)} - gone
+    assert summary["left_out"][f"contaminated_{kind}"] == 1
+
+
+def test_a_sample_with_several_reasons_is_counted_as_left_out_once() -> None:
+    duplicates = [{"key": "k2", "kept": False, "kind": "perceptual"}]
+    rows, summary = blend(ALT_ONLY, CAPTIONS, [], samples(6), duplicates, AGREEMENTS)
+    assert len(rows) + sum(summary["left_out"].values()) == 6
 
 
 def test_several_captions_of_one_source_share_its_probability() -> None:

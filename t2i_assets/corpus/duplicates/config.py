@@ -56,4 +56,6 @@ class ContaminationConfig(BaseModel):
         "that trains the judges, the renders that measure them.",
     )
     images: DuplicateConfig = Field(default=DuplicateConfig(), description="What counts as the same picture.")
-    cosine: float = Field(default=0.995, gt=0, le=1, description="Least cosine of image embeddings.")
+    cosine: float = Field(
+        default=0.999, gt=0, le=1, description="Least cosine of image embeddings; above what the same words can mean."
+    )

@@ -72,5 +72,4 @@ def _by_later(earlier: Indices, later: Indices) -> Iterator[tuple[int, Indices]]
     order = np.lexsort((earlier, later))
     earlier, later = earlier[order], later[order]
     ranks, starts = np.unique(later, return_index=True)
-    for rank, near in zip(ranks.tolist(), np.split(earlier, starts[1:]), strict=bool(len(ranks))):
-        yield rank, near
+    yield from zip(ranks.tolist(), np.split(earlier, starts[1:]), strict=len(ranks) > 0)
