@@ -121,10 +121,9 @@ async def _rows_of_page(
 
 
 def _pages(files: list[Path]) -> Iterator[dict[str, Any]]:
-    columns = ["source", "final_url", "content_type", "x_robots_tag", "body"]
     for file in files:
         with pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False) as parquet:
-            for batch in parquet.iter_batches(_PAGES_PER_BATCH, columns=columns, use_threads=False):
+            for batch in parquet.iter_batches(_PAGES_PER_BATCH, use_threads=False):
                 yield from batch.to_pylist()
 
 

@@ -72,7 +72,7 @@ PAGES = [response(f"http://a.test/{n}", f"<p>page {n}</p>" * 20) for n in range(
 
 @pytest.mark.parametrize("pack", [zipped, lambda *records: b"".join(records)])
 def test_pages_are_the_html_that_was_there(tmp_path: Path, pack: Callable[..., bytes]) -> None:
-    robots = (*HTML, ("X-Robots-Tag", "noai"), ("x-robots-tag", "otherbot: noindex"))
+    robots = (*HTML, ("X-Robots-Tag", "noai"), ("x-robots-tag", "otherbot: noindex"), ("TDM-Reservation", "1"))
     data = pack(
         record("warcinfo", "", b"software: test\r\n", "application/warc-fields"),
         request("http://A.test:80/a"),
@@ -94,6 +94,8 @@ def test_pages_are_the_html_that_was_there(tmp_path: Path, pack: Callable[..., b
             "depth": 0,
             "content_type": "text/html; charset=utf-8",
             "x_robots_tag": "noai\notherbot: noindex",
+            "tdm_reservation": "1",
+            "tdm_policy": None,
             "body": b"<p>one</p>",
         },
         rows[1],

@@ -14,9 +14,11 @@ from yarl import URL
 
 from t2i_assets.crawl.config import CrawlConfig, WarcSource
 from t2i_assets.crawl.consent import Verdict
-from t2i_assets.crawl.fetch import Fetched, retry_after
-from t2i_assets.crawl.guard import BadUrlError, Guard, GuardedResolver, SsrfBlockedError, normalise_url
+from t2i_assets.crawl.fetch import Fetched
+from t2i_assets.crawl.guard import BadUrlError, Guard, SsrfBlockedError, normalise_url
 from t2i_assets.crawl.ledger import TRANSIENT, Status
+from t2i_assets.crawl.resolver import GuardedResolver
+from t2i_assets.crawl.response import retry_after
 from t2i_assets.crawl.tls import tls_context
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -30,7 +32,7 @@ async def download(url: str, source: WarcSource, config: CrawlConfig, target: Pa
     result = Fetched(url, url, verdict=_NAMED)
     guard = Guard(config.allow_loopback)
     connector = aiohttp.TCPConnector(
-        resolver=GuardedResolver(guard), socket_factory=guard.make_socket, ssl=tls_context(config.fetch)
+        resolver=GuardedResolver(guard, config.fetch), socket_factory=guard.make_socket, ssl=tls_context(config.fetch)
     )
     headers = {"User-Agent": config.user_agent, "Accept-Encoding": "identity"}
     limits = aiohttp.ClientTimeout(

@@ -3,8 +3,9 @@
 from typing import Any
 
 from t2i_assets.crawl.config import CrawlConfig
-from t2i_assets.crawl.consent import Verdict, header_verdict, meta_verdict
+from t2i_assets.crawl.consent import Verdict, meta_verdict, response_verdict
 from t2i_assets.crawl.html import parse_page
+from t2i_assets.crawl.page_headers import kept_headers
 from t2i_assets.crawl.sources.rows import Offer, rows_of
 
 PAGE_UNREADABLE = "page_unreadable"
@@ -40,6 +41,6 @@ def unreadable_page(page: dict[str, Any], config: CrawlConfig, snapshot: str) ->
 
 
 def _page_verdict(page: dict[str, Any], metas: list[tuple[str, str]], product: str) -> Verdict:
-    """Return the page's own wish: its header first, then its tags."""
-    verdict = header_verdict((page["x_robots_tag"] or "").splitlines(), product)
+    """Return the page's own wish: its headers first, then its tags."""
+    verdict = response_verdict(kept_headers(page), product)
     return meta_verdict(metas, product) if verdict.allowed else verdict

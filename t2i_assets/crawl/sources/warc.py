@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastwarc.warc import HeaderMap, WarcRecord, WarcRecordType
+from multidict import CIMultiDict
 
+from t2i_assets.crawl.page_headers import kept_columns
 from t2i_assets.crawl.sources.archive_files import ArchiveFile
 from t2i_assets.crawl.sources.archives import Record
 from t2i_assets.crawl.sources.rows import web_address
@@ -53,7 +55,7 @@ def _page_row(record: Record, file: ArchiveFile) -> dict[str, Any]:
         "url": url,
         "final_url": url,
         "content_type": content_type,
-        "x_robots_tag": "\n".join(headers.get_multiple("X-Robots-Tag")) or None,
+        **kept_columns(CIMultiDict(headers.items())),
         "body": body,
     }
 
