@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from yarl import URL
@@ -15,6 +15,9 @@ def silent(done: int, total: int, counts: Mapping[str, int]) -> None:
     """Report no progress."""
 
 
+_OF_SPEED_ALONE = {"concurrency", "per_host_concurrency", "dns_ttl_seconds", "dns_cache_size", "dns_lookups"}
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,7 +27,7 @@ class FetchConfig(_Section):
 
     concurrency: int = Field(default=64, ge=1, description="Requests in flight over all hosts.")
     per_host_concurrency: int = Field(default=8, ge=1, description="Requests in flight to one host and port.")
-    connect_seconds: float = Field(default=5.0, gt=0, description="Limit for resolving and connecting.")
+    connect_seconds: float = Field(default=5.0, gt=0, description="Limit for connecting to one address.")
     total_seconds: float = Field(
         default=10.0, gt=0, description="Deadline of one URL: its requests together, bodies included, waits left out."
     )
@@ -43,7 +46,21 @@ class FetchConfig(_Section):
         description="Ask every origin for /.well-known/tdmrep.json and leave alone what it reserves; headers and meta "
         "tags that reserve are heeded either way.",
     )
+    max_expansion: float = Field(
+        default=200.0, gt=1, description="A body of 1 MiB or more that grows beyond this by content-encoding is a bomb."
+    )
+    max_headers: int = Field(default=256, gt=0, description="Header lines of one response.")
+    max_header_bytes: int = Field(default=32_768, gt=0, description="Cap on one header line.")
+    breaker_failures: int = Field(
+        default=16, ge=1, description="Failures in a row after which a host is left alone for a while."
+    )
+    breaker_seconds: float = Field(default=5.0, gt=0, description="First such while; doubles while the host is dead.")
+    breaker_max_seconds: float = Field(default=300.0, gt=0, description="Longest such while.")
+    dns_seconds: float = Field(default=5.0, gt=0, description="Limit for resolving one name.")
+    dns_lookups: int = Field(default=8, ge=1, description="Names resolved at once.")
     dns_ttl_seconds: float = Field(default=300.0, ge=0, description="How long a resolved name is kept.")
+    dns_failure_seconds: float = Field(default=30.0, ge=0, description="How long it is known that a name has none.")
+    dns_cache_size: int = Field(default=10_000, ge=1, description="Names kept.")
     ca_file: str | None = Field(
         default=None, description="PEM file of certificate authorities trusted besides the system's."
     )
@@ -210,6 +227,18 @@ class CrawlConfig(_Section):
     def user_agent(self) -> str:
         """The User-Agent header."""
         return f"{self.product}/0.1 (+{self.contact_url})" if self.contact_url else f"{self.product}/0.1"
+
+    def identity(self, stage: Literal["pages", "pairs", "images"]) -> dict[str, Any]:
+        """Return what of this configuration a stage's output depends on; how fast it works is no part of it.
+
+        So another image size crawls no page again.
+        """
+        unread: dict[str, Any] = {"fetch": _OF_SPEED_ALONE, "images": {"workers"}}
+        if stage == "pages":
+            unread |= {"texts": True, "images": True}
+        if stage == "pairs":
+            unread |= {"fetch": True, "images": set(ImageConfig.model_fields) - {"min_side"}}
+        return self.model_dump(mode="json", exclude=unread)
 
     def source(self, name: str) -> Source:
         """Return the source of a name. Raises KeyError where there is none."""

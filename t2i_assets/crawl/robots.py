@@ -84,7 +84,7 @@ class Robots:
     async def _read_robots(self, origin: str, before: _Rules | None) -> _Rules:
         """Ask for robots.txt; where it has become unreachable, what it said before counts on (RFC 9309, 2.4)."""
         url = f"{origin}/robots.txt"
-        fetched = await self._fetcher.fetch(url, "text/plain,*/*;q=0.5", self._config.fetch.max_robots_bytes)
+        fetched = await self._fetcher.fetch(url, "text/plain,*/*;q=0.5", self._config.fetch.max_robots_bytes, cut=True)
         self.ledger_rows.append(fetched.ledger_row(self._snapshot, "robots", "*"))
         rules = interpret(fetched, self._config)
         if before is not None and rules.unreachable:

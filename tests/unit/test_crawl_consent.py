@@ -11,8 +11,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from t2i_assets.crawl.consent import header_verdict, may_follow, meta_verdict, response_verdict
-from t2i_assets.crawl.fetch import retry_after
 from t2i_assets.crawl.guard import BadUrlError, Guard, SsrfBlockedError, is_public, normalise_url
+from t2i_assets.crawl.response import retry_after
 from t2i_assets.crawl.robots import judge
 from t2i_assets.crawl.robotstxt import parse_robots
 from t2i_assets.crawl.tdmrep import parse_tdm_file

@@ -277,7 +277,7 @@ def test_the_licence_link_goes_with_the_sample(site: Site, tmp_path: Path) -> No
         (Answer(status=302, headers=(("Location", "/x.png"),)), "redirect_limit", 1),
         (Answer(status=302), "bad_response", 1),
         (Answer(status=302, headers=(("Location", "http://169.254.169.254/latest/meta-data/"),)), "ssrf_blocked", 1),
-        (Answer(status=302, headers=(("Location", "http://localhost:1/"),)), "ssrf_blocked", 1),
+        (Answer(status=302, headers=(("Location", "http://localhost:8081/"),)), "ssrf_blocked", 1),
         (Answer(status=302, headers=(("Location", "http://[::ffff:10.0.0.1]/"),)), "ssrf_blocked", 1),
         (Answer(status=302, headers=(("Location", "file:///etc/passwd"),)), "bad_url", 1),
         (Answer(status=302, headers=(("Location", "http://user:word@127.0.0.1/"),)), "bad_url", 1),
