@@ -56,15 +56,17 @@ def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
 
     def write(out: Path) -> dict[str, Any]:
         from t2i_assets.crawl.pages import crawl_pages
+        from t2i_assets.crawl.recrawl import find_previous
 
         with serving(settings, crawl) as reachable:
-            return crawl_pages(reachable, snapshot, out, out / LEDGER_FILE, url_progress(context))
+            earlier = find_previous(pipeline.place, snapshot) if crawl.recrawl else None
+            return crawl_pages(reachable, snapshot, out, out / LEDGER_FILE, url_progress(context), earlier)
 
     return materialize(
         context,
         pipeline,
         path=lambda _: pipeline.place.pages(snapshot),
-        config={"crawl": crawl.model_dump(mode="json"), "site": settings.site_identity()},
+        config={"crawl": crawl.identity("pages"), "site": settings.site_identity()},
         inputs={},
         write=write,
         show=lambda made: {
@@ -90,7 +92,7 @@ def image_text_pairs(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
         context,
         pipeline,
         path=lambda _: pipeline.place.pairs(context.partition_key),
-        config={"crawl": crawl.model_dump(mode="json")},
+        config={"crawl": crawl.identity("pairs")},
         inputs={"pages": source},
         write=write,
         show=lambda made: {"funnel": funnel_table(made.manifest.summary)},
@@ -106,16 +108,19 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overri
     pairs = made(pipeline, "image_text_pairs", snapshot)
 
     def write(out: Path) -> dict[str, Any]:
+        from t2i_assets.crawl.recrawl import find_previous
         from t2i_assets.crawl.shards import fetch_images
 
         with serving(settings, crawl) as reachable:
-            return fetch_images(pairs.path, reachable, snapshot, out, out / LEDGER_FILE, url_progress(context))
+            version = context.assets_def.code_versions_by_key[context.asset_key]
+            earlier = find_previous(pipeline.place, snapshot, version) if crawl.recrawl else None
+            return fetch_images(pairs.path, reachable, snapshot, out, out / LEDGER_FILE, url_progress(context), earlier)
 
     return materialize(
         context,
         pipeline,
         path=lambda _: pipeline.place.shards(snapshot),
-        config={"crawl": crawl.model_dump(mode="json")},
+        config={"crawl": crawl.identity("images")},
         inputs={"image_text_pairs": pairs},
         write=write,
         show=lambda made: {

@@ -2,15 +2,19 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import fields
 from types import TracebackType
 from typing import Any, Self
+
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from t2i_assets.crawl.config import CrawlConfig, FolderSource, WebDatasetSource
 from t2i_assets.crawl.consent import Verdict, response_verdict
 from t2i_assets.crawl.decoder import decode
-from t2i_assets.crawl.fetch import ACCEPT_IMAGE, Fetched, Fetcher, Permit
+from t2i_assets.crawl.fetch import ACCEPT_IMAGE, Fetched, Fetcher, Permit, Validators
 from t2i_assets.crawl.images import StoredImage
 from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.recrawl import EarlierImages
 from t2i_assets.crawl.sources.local import LocalImageError, read_local
 from t2i_assets.crawl.workers import WorkerFailedError, Workers
 
@@ -23,10 +27,13 @@ _DECODE_SECONDS = 30.0
 class Acquirer:
     """Fetches, checks and decodes images. Use as an async context manager."""
 
-    def __init__(self, config: CrawlConfig, fetcher: Fetcher, permit: Permit) -> None:
+    def __init__(
+        self, config: CrawlConfig, fetcher: Fetcher, permit: Permit, earlier: EarlierImages | None = None
+    ) -> None:
         self._config = config
         self._fetcher = fetcher
         self._permit = permit
+        self._earlier = earlier
         self._decode = Workers(decode, config.images.workers, constants=(config.images,), seconds=_DECODE_SECONDS)
         self._stack = AsyncExitStack()
 
@@ -40,10 +47,17 @@ class Acquirer:
         await self._stack.aclose()
 
     async def fetch(self, url: str) -> Fetched:
-        """Ask for an image; what the headers forbid or what is no image is not ``ok``, whatever was sent."""
-        limit = self._config.fetch.max_image_bytes
-        fetched = await self._fetcher.fetch(url, ACCEPT_IMAGE, limit, self._permit)
-        if fetched.status != Status.OK:
+        """Ask for an image; what the headers forbid or what is no image is not ``ok``, whatever was sent.
+
+        One that an earlier snapshot has is asked for only if it changed, and is ``unchanged`` where it did not.
+        """
+        validators = self._earlier.validators_of(url) if self._earlier else None
+        fetched = await self._ask(url, validators)
+        if fetched.status == Status.UNCHANGED and self._earlier_image(url) is None:
+            fetched = await self._ask(url, None)  # the earlier shard is damaged
+        elif fetched.status == Status.UNCHANGED and validators is not None:
+            fetched.headers = _completed(fetched.headers, validators)
+        if fetched.status not in (Status.OK, Status.UNCHANGED):
             return fetched
         verdict = response_verdict(fetched.headers, self._config.product)
         if not verdict.allowed:
@@ -52,6 +66,19 @@ class Acquirer:
             fetched.status = Status.WRONG_CONTENT_TYPE
             fetched.detail = f"Content-Type {fetched.content_type!r} is not an image"
         return fetched
+
+    async def _ask(self, url: str, validators: Validators | None) -> Fetched:
+        limit = self._config.fetch.max_image_bytes
+        return await self._fetcher.fetch(url, ACCEPT_IMAGE, limit, self._permit, validators)
+
+    def _earlier_image(self, url: str) -> StoredImage | None:
+        outcome = self._earlier.outcome(url) if self._earlier else None
+        found = self._earlier.image(outcome["key"]) if self._earlier and outcome else None
+        if found is None:
+            return None
+        data, row = found
+        values = {**row, "data": data, "ext": row["image_ext"]}
+        return StoredImage(**{field.name: values[field.name] for field in fields(StoredImage) if field.init})
 
     async def read(self, url: str, source: FolderSource | WebDatasetSource) -> Fetched:
         """Open an image of a local source."""
@@ -67,6 +94,8 @@ class Acquirer:
 
         ``keep_bytes`` stores the bytes as they came, if they decode.
         """
+        if fetched.status == Status.UNCHANGED:
+            return self._earlier_image(fetched.url)
         if fetched.status != Status.OK:
             return None
         try:
@@ -97,6 +126,15 @@ def measured(image: StoredImage) -> dict[str, Any]:
     """Return what SAMPLES tells of an image itself."""
     about = {name: value for name, value in vars(image).items() if name not in ("data", "ext")}
     return about | {"image_ext": getattr(image, "ext", "jpg")}
+
+
+def _completed(headers: CIMultiDictProxy[str], validators: Validators) -> CIMultiDictProxy[str]:
+    """Return the headers of a 304 with the validators it was asked with, for the snapshot after this one."""
+    known = CIMultiDict(headers)
+    for name, value in (("ETag", validators.etag), ("Last-Modified", validators.last_modified)):
+        if value is not None:
+            known.setdefault(name, value)
+    return CIMultiDictProxy(known)
 
 
 def _may_be_image(media_type: str) -> bool:

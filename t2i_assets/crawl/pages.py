@@ -49,7 +49,7 @@ def crawl_pages(
     Returns the funnel: pages tried, kept, by status, and links that lead off their site.
     Raises CrawlFailedError where not one page could be had, SourceError where a local archive is not there.
     """
-    purpose = digest([snapshot, config.model_dump(mode="json")])
+    purpose = digest([snapshot, config.identity("pages")])
     done = finished(out_pages_dir / JOURNAL, purpose)
     if done is not None:
         return done

@@ -6,6 +6,7 @@ and resumed or not. What is known lies on disk, so ten million images need no mo
 
 import asyncio
 from collections import Counter
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from t2i_assets.crawl.fetch import Fetcher
 from t2i_assets.crawl.journal import JOURNAL, Journal, finished
 from t2i_assets.crawl.ledger import CrawlFailedError, Status, raise_if_all_failed, write_ledger
 from t2i_assets.crawl.offers import Offers
+from t2i_assets.crawl.recrawl import EarlierImages, Previous
 from t2i_assets.crawl.refusals import take_in
 from t2i_assets.crawl.robots import Robots
 from t2i_assets.crawl.samples import sample_row
@@ -33,24 +35,28 @@ def fetch_images(
     out_shards_dir: Path,
     out_ledger_file: Path,
     progress: Progress = silent,
+    previous: Previous | None = None,
 ) -> dict[str, Any]:
     """Fetch every image that a pair asks for; write shards, sidecars and one ledger row per image URL.
 
-    What was fetched is journalled in ``out_shards_dir``: a run that was killed goes on where it stopped.
+    What was fetched is journalled in ``out_shards_dir``: a run that was killed goes on where it stopped. Images that
+    ``previous`` has are asked for only if they changed.
     Returns the funnel. Raises CrawlFailedError where many images were tried and not one was fetched.
     """
-    purpose = digest([snapshot, config.model_dump(mode="json"), tree_digest(pairs_dir)])
-    done = finished(out_shards_dir / JOURNAL, purpose)
+    purpose = digest([snapshot, config.identity("images"), tree_digest(pairs_dir)])
+    place = out_shards_dir / JOURNAL
+    done = finished(place, purpose)
     if done is not None:
         return done
-    with Journal(out_shards_dir / JOURNAL, purpose) as journal:
+    with Journal(place, purpose) as journal:
         offers = Offers(journal.database)
         if not offers.filled:
             take_in(offers, pairs_dir, journal, snapshot)
         wanted = offers.wanted()
         try:
-            asyncio.run(_fetch_all(offers, wanted, config, snapshot, journal, progress))
-            if wanted >= _ENOUGH_TO_JUDGE and Status.OK not in offers.statuses():
+            with _earlier_images(previous, config, place) as earlier:
+                asyncio.run(_fetch_all(offers, journal, earlier, config, snapshot, progress))
+            if wanted >= _ENOUGH_TO_JUDGE and not {Status.OK, Status.UNCHANGED} & set(offers.statuses()):
                 raise_if_all_failed("image", list(journal.rows("image")), _ENOUGH_TO_JUDGE)
         except CrawlFailedError:
             journal.remove()  # failures of a dead network are nothing to go on with
@@ -63,6 +69,7 @@ def fetch_images(
             "image_urls": sum(statuses.values()),
             "image_urls_tried": wanted,
             "images_fetched": statuses.get(Status.OK, 0),
+            "images_unchanged": statuses.get(Status.UNCHANGED, 0),
             **figures,
             "image_statuses": statuses,
         }
@@ -70,10 +77,22 @@ def fetch_images(
     return summary
 
 
+def _earlier_images(
+    previous: Previous | None, config: CrawlConfig, scratch: Path
+) -> AbstractContextManager[EarlierImages | None]:
+    return nullcontext() if previous is None else EarlierImages(previous, config.images, scratch)
+
+
 async def _fetch_all(
-    offers: Offers, wanted: int, config: CrawlConfig, snapshot: str, journal: Journal, progress: Progress
+    offers: Offers,
+    journal: Journal,
+    earlier: EarlierImages | None,
+    config: CrawlConfig,
+    snapshot: str,
+    progress: Progress,
 ) -> None:
     """Fetch what the journal does not hold yet."""
+    wanted = offers.wanted()
     counts = Counter(offers.statuses())
     sources = {source.name: source for source in config.sources}
     turns = Turns(offers.todo(), config.fetch.per_host_concurrency)
@@ -100,9 +119,11 @@ async def _fetch_all(
             counts[row["status"]] += 1
             progress(counts.total(), wanted, counts)
 
-    async with Fetcher(config) as fetcher:
+    async with AsyncExitStack() as stack:
+        fetcher = await stack.enter_async_context(Fetcher(config))
         robots = Robots(fetcher, config, snapshot)
-        async with Acquirer(config, fetcher, robots.verdict) as acquirer, asyncio.TaskGroup() as group:
+        acquirer = await stack.enter_async_context(Acquirer(config, fetcher, robots.verdict, earlier))
+        async with asyncio.TaskGroup() as group:
             for _ in range(min(config.fetch.concurrency + _DECODING_PER_WORKER * config.images.workers, wanted)):
                 group.create_task(work())
     for row in robots.ledger_rows:
