@@ -1,4 +1,4 @@
-"""Job: one embedding per image of one snapshot, one table per shard, and of the evaluation set's images beside them.
+"""Job: one embedding per image of a snapshot, one table per shard, and of the references of the evaluation set.
 
 By default the captioner's image tower embeds: at this stage of the graph no CLIP of a blend is there yet. A shard whose
 table is there is left alone.
@@ -29,7 +29,7 @@ from training.report import Reporter
 class ImageFeaturesInputs(JobInputs):
     captioner: Path
     shards: Path
-    references: list[Path]
+    references: Path
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Embedder:
 
 
 def main(job: Job[ImageFeaturesConfig, ImageFeaturesInputs], reporter: Reporter) -> None:
-    """Write NNNNN.parquet (IMAGE_EMBEDDINGS) for every shard NNNNN, and references/ of the evaluation images."""
+    """Write NNNNN.parquet (IMAGE_EMBEDDINGS) for every shard NNNNN, and references/ beside them."""
     embedder = load_embedder(job.config, job.inputs.captioner)
     tables = sorted(job.inputs.shards.glob(SHARD_GLOB))
     images = dimensions = 0
@@ -50,7 +50,7 @@ def main(job: Job[ImageFeaturesConfig, ImageFeaturesInputs], reporter: Reporter)
         if output.exists():
             continue
         keys = [row["key"] for row in read_rows(table, SAMPLES, ["key"])]
-        rows = _write(embedder, [table.parent], keys, output, job.config.batch_size)
+        rows = _write(embedder, table.parent, keys, output, job.config.batch_size)
         images, dimensions = images + len(rows), rows.shape[1]
         rate = images / max(1e-9, reporter.seconds)
         reporter.log(number + 1, len(tables) + 1, images=images, images_per_second=rate)
@@ -69,10 +69,8 @@ def load_embedder(config: ImageFeaturesConfig, captioner: Path) -> Embedder:
     return Embedder(image_size(model), lambda images: model.encode_image(preprocess(model, images)))
 
 
-def _write(
-    embedder: Embedder, directories: list[Path], wanted: list[str] | None, output: Path, batch_size: int
-) -> Tensor:
-    keys, images = load_images(directories, embedder.size, wanted)
+def _write(embedder: Embedder, shards: Path, wanted: list[str] | None, output: Path, batch_size: int) -> Tensor:
+    keys, images = load_images([shards], embedder.size, wanted)
     rows = embed_images(embedder, images, batch_size)
     write_table(output, pa.table({"key": keys, "embedding": as_lists(rows)}), IMAGE_EMBEDDINGS)
     return rows

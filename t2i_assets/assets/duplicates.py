@@ -22,7 +22,6 @@ from t2i_assets.partitions import snapshots
 from t2i_assets.resources import Overrides, Pipeline
 
 GROUP = {"group_name": "duplicates", "partitions_def": snapshots, "owners": ["team:data"]}
-EVALUATION_IMAGES = ("reference", "pool", "heldout")
 
 
 @dg.asset(**CRAWL, deps=[shards], kinds={"parquet"}, code_version="2")
@@ -55,7 +54,7 @@ def near_duplicates(context: dg.AssetExecutionContext, pipeline: Pipeline, confi
     pool="training",
 )
 def image_features(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """Embedding of every image of the snapshot and of the evaluation set, by the captioner or a model of open_clip."""
+    """Embedding of every image of the snapshot and of every reference, by the captioner or a model of open_clip."""
     snapshot = context.partition_key
     encoder, images = made(pipeline, "captioner"), made(pipeline, "shards", snapshot)
     evaluation = made(pipeline, "evaluation_set")
@@ -72,7 +71,7 @@ def image_features(context: dg.AssetExecutionContext, pipeline: Pipeline, config
         files={
             "captioner": encoder.path,
             "shards": images.path,
-            "references": [evaluation.path / part for part in EVALUATION_IMAGES],
+            "references": evaluation.path / "reference",
         },
     )
 

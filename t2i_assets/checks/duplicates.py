@@ -20,7 +20,12 @@ def evaluation_set_is_held_out(context: dg.AssetCheckExecutionContext, pipeline:
 
     It only warns where the recipe itself does without decontamination of images.
     """
-    blend = made(pipeline, "caption_blend", context.partition_key)
+    return held_out(pipeline, context.partition_key)
+
+
+def held_out(pipeline: Pipeline, partition: str) -> dg.AssetCheckResult:
+    """Return what the check says of one recipe's blend."""
+    blend = made(pipeline, "caption_blend", partition)
     recipe = BlendRecipe.model_validate(blend.manifest.config)
     drawn = {row["key"] for row in read_rows(blend.path, BLENDS, ["key"])}
     rows = [

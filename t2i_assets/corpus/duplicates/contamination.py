@@ -37,17 +37,19 @@ def find_contamination(
     """Compare the samples of ``shards_dir`` with the evaluation set, write CONTAMINATION; return counts by kind.
 
     A sample has one row for its image, of the strongest kind and the nearest reference, and one for its text.
-    With IMAGE_EMBEDDINGS of both the samples and the evaluation images, embeddings are compared too.
+    With IMAGE_EMBEDDINGS of the samples and of the references of the prompts, these are compared too.
     """
     samples = Pictures.read(shards_dir)
     references = Pictures.read(*(evaluation_set / part for part in config.parts))
     by_key: dict[str, dict[str, Any]] = {}
     found = [_exact(samples, references), _perceptual(samples, references, config)]
-    if features_dir is not None and reference_features_dir is not None and len(samples) and len(references):
-        vectors = read_embeddings(features_dir, samples.keys)
-        found.append(
-            _semantic(samples, references, vectors, read_embeddings(reference_features_dir, references.keys), config)
+    if features_dir is not None and reference_features_dir is not None:
+        scored = Pictures.read(evaluation_set / "reference")
+        vectors, others = (
+            read_embeddings(directory, pictures.keys)
+            for directory, pictures in ((features_dir, samples), (reference_features_dir, scored))
         )
+        found.append(_semantic(samples, scored, vectors, others, config.cosine))
     for rows in found:
         for row in rows:
             by_key.setdefault(row["key"], row)
@@ -93,24 +95,26 @@ def _semantic(
     references: Pictures,
     vectors: NDArray[np.float32],
     reference_vectors: NDArray[np.float32],
-    config: ContaminationConfig,
+    cosine: float,
 ) -> list[dict[str, Any]]:
+    if not len(samples) or not len(references):
+        return []
     index = CosineIndex(reference_vectors, samples_per_cluster=len(references), probes=1, seed=0)
     index.add(np.arange(len(references)))
     rows = []
-    for numbers, ranks in index.search(vectors, config.cosine):
+    for numbers, ranks in index.search(vectors, cosine):
         cosines = np.einsum("ij,ij->i", reference_vectors[numbers], vectors[ranks], dtype=np.float64)
-        for reference, rank, cosine in zip(numbers.tolist(), ranks.tolist(), cosines.tolist(), strict=True):
+        for reference, rank, value in zip(numbers.tolist(), ranks.tolist(), cosines.tolist(), strict=True):
             row = _row(
-                samples, rank, "semantic", references, reference, f"image embeddings have a cosine of {cosine:.4f}"
+                samples, rank, "semantic", references, reference, f"image embeddings have a cosine of {value:.4f}"
             )
-            rows.append({**row, "cosine": min(1.0, cosine)})
+            rows.append({**row, "cosine": min(1.0, value)})
     return sorted(rows, key=lambda row: (-row["cosine"], row["reference"]))
 
 
 def _texts(shards_dir: Path, evaluation_set: Path) -> Iterator[dict[str, Any]]:
     prompts = read_rows(evaluation_set / "prompts.parquet", PROMPTS, ["prompt_id", "prompt"])
-    asked = {plain(row["prompt"]): row for row in reversed(prompts)}
+    asked = {plain(row["prompt"]): row for row in reversed(prompts) if plain(row["prompt"])}
     seen: set[str] = set()
     for sidecar in sorted(shards_dir.glob(SHARD_GLOB)):
         for row in read_rows(sidecar, SAMPLES, ["key", "alt_text", "texts"]):

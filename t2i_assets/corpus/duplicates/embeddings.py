@@ -51,7 +51,9 @@ class CosineIndex:
         faiss.omp_set_num_threads(1)  # sums in one order: the same clusters everywhere
         self.vectors = vectors
         clusters = max(1, len(vectors) // samples_per_cluster)
-        kmeans = faiss.Kmeans(vectors.shape[1], clusters, seed=seed, spherical=True, niter=20)
+        kmeans = faiss.Kmeans(
+            vectors.shape[1], clusters, seed=seed, spherical=True, niter=20, min_points_per_centroid=1
+        )
         kmeans.train(vectors)
         self._centroids = faiss.IndexFlatIP(vectors.shape[1])
         self._centroids.add(kmeans.centroids)
