@@ -26,7 +26,7 @@ def members(path: Path) -> Iterator[Member]:
     with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         whole = os.fstat(file.fileno()).st_size
         while (member := tar.next()) is not None:
-            tar.members.clear()  # tarfile would remember all of them
+            tar.members.clear()  # type: ignore[attr-defined]  # it would remember all of them
             if member.offset_data + member.size > whole:
                 raise tarfile.ReadError(f"the tar ends within {member.name}")
             if member.isreg() and not member.issparse():

@@ -116,7 +116,7 @@ def _rows(path: Path, source: UrlListSource) -> Iterator[_Row]:
         if _name(path).endswith(".jsonl"):
             yield from map(_json_row, _lines(file))
         else:
-            yield from _csv_rows(file, "\t" if _name(path).endswith(".tsv") else ",", source.columns)
+            yield from _csv_rows(file, _name(path).endswith(".tsv"), source.columns)
 
 
 def _parquet_rows(path: Path, columns: list[str]) -> Iterator[_Row]:
@@ -125,10 +125,10 @@ def _parquet_rows(path: Path, columns: list[str]) -> Iterator[_Row]:
             yield from batch.to_pylist()
 
 
-def _csv_rows(file: BinaryIO, delimiter: str, columns: list[str] | None) -> Iterator[_Row]:
+def _csv_rows(file: BinaryIO, tabs: bool, columns: list[str] | None) -> Iterator[_Row]:
     """Yield rows; in a tsv quotes are plain characters, or one that is never closed would swallow what follows."""
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    reader = csv.reader(_lines(file), delimiter=delimiter, quoting=quoting)
+    lines = _lines(file)
+    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
     while True:
         try:
             values = next(reader)
