@@ -1,7 +1,11 @@
 """Copies of a picture are one cluster with its largest original kept; pictures that differ in colour alone are not."""
 
+import hashlib
 import io
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from t2i_assets.corpus.duplicates.config import DuplicateConfig
-from t2i_assets.corpus.duplicates.hamming import near_pairs_among
+from t2i_assets.corpus.duplicates.hamming import Indices, Pairs, near_pairs, near_pairs_among
+from t2i_assets.corpus.duplicates.leaders import leaders
 from t2i_assets.corpus.duplicates.perceptual import find_duplicates
 from t2i_assets.corpus.schemas import DUPLICATES
 from t2i_assets.corpus.shards import ShardWriter
@@ -90,6 +95,103 @@ def test_the_order_of_samples_does_not_matter(tmp_path: Path) -> None:
     one, two = clusters(tmp_path / "a", tmp_path / "da"), clusters(tmp_path / "b", tmp_path / "db")
     assert one == two
     assert sum(kept for _, _, kept in one.values()) == 4
+
+
+GREYS = (0, 3, 40)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.tuples(st.integers(0, 255), st.sampled_from(GREYS), st.integers(1, 3)), max_size=60),
+    st.integers(0, 3),
+    st.randoms(use_true_random=False),
+)
+def test_clusters_part_the_samples_around_kept_ones_that_are_near_and_unlike_each_other(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[int, int, int]], radius: int, random: Any
+) -> None:
+    about = {hashlib.sha256(str(number).encode()).hexdigest()[:32]: one for number, one in enumerate(drawn)}
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    write_solid(one / "s", about)
+    write_solid(two / "s", dict(random.sample(sorted(about.items()), len(about))))
+    config = DuplicateConfig(radius=radius, color_distance=6)
+    for root in (one, two):
+        find_duplicates(root / "s", "demo", root / "d", config)
+    found = read_rows(one / "d", DUPLICATES)
+    assert found == read_rows(two / "d", DUPLICATES)
+
+    def near(a: str, b: str) -> bool:
+        (bits, grey, _), (other_bits, other_grey, _) = about[a], about[b]
+        return (bits ^ other_bits).bit_count() <= radius and abs(grey - other_grey) <= 6
+
+    kept_for = {row["key"]: row["cluster"] for row in found}
+    assert len(kept_for) == len(found)
+    for row in found:
+        assert kept_for[row["cluster"]] == row["cluster"]
+        assert row["kept"] == (row["key"] == row["cluster"])
+        assert near(row["key"], row["cluster"]) or row["kind"] == "exact"
+        assert row["distance"] == (about[row["key"]][0] ^ about[row["cluster"]][0]).bit_count()
+        assert (-about[row["cluster"]][2], row["cluster"]) <= (-about[row["key"]][2], row["key"])
+    kept = [key for key in about if kept_for.get(key, key) == key]
+    assert not any(near(a, b) for a, b in itertools.combinations(kept, 2))
+    assert all(sum(cluster == head for cluster in kept_for.values()) > 1 for head in set(kept_for.values()))
+
+
+def write_solid(directory: Path, about: dict[str, tuple[int, int, int]]) -> None:
+    """Write samples, by key: low bits of the perceptual hash, grey, width of the original."""
+    with ShardWriter(directory, "demo", 25) as writer:
+        for key, (bits, grey, width) in about.items():
+            file = io.BytesIO()
+            Image.new("L", (8, 8), grey).save(file, "PNG")
+            row = {"key": key, "source": "s", "image_ext": "png", "image_url": "", "consent": "", "texts": []}
+            row |= {"width": 8, "height": 8, "original_width": width, "original_height": 1, "original_bytes": 1}
+            row |= {"original_format": "PNG", "original_sha256": "0" * 64, "phash": f"{bits:016x}", "alt_text": ""}
+            writer.write(row, file.getvalue(), "")
+
+
+def test_each_member_says_why_it_is_kept_or_not(tmp_path: Path) -> None:
+    bodies = {"small": picture(1, (200, 150), "JPEG", quality=70), "large": picture(1, (400, 300), "PNG")}
+    keys = write(tmp_path / "s", bodies)
+    find_duplicates(tmp_path / "s", "demo", tmp_path / "d", DuplicateConfig())
+    reasons = {row["key"]: row["reason"] for row in read_rows(tmp_path / "d", DUPLICATES)}
+    assert reasons[keys["large"]] == "kept: the largest original, 400 x 300"
+    assert "perceptual hash" in reasons[keys["small"]]
+    assert reasons[keys["small"]].endswith("its original is 200 x 150, the kept one's 400 x 300")
+
+
+@pytest.mark.timeout(60)
+def test_many_samples_of_one_hash_take_neither_quadratic_memory_nor_time() -> None:
+    class Same:
+        pairs = 0
+
+        def of_kept(self, kept: Indices, new: Indices) -> Iterator[Pairs]:
+            hashes = np.zeros(max(len(kept), len(new)), np.uint64)
+            yield from self._named(near_pairs(hashes[: len(kept)], hashes[: len(new)], 4), kept, new)
+
+        def among(self, new: Indices) -> Iterator[Pairs]:
+            yield from self._named(near_pairs_among(np.zeros(len(new), np.uint64), 4), new, new)
+
+        def _named(self, found: Iterator[Pairs], a: Indices, b: Indices) -> Iterator[Pairs]:
+            for one, other in found:
+                self.pairs += len(one)
+                yield a[one], b[other]
+
+    same = Same()
+    assert not leaders(100_000, same).any()
+    assert same.pairs < 2_000_000
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.integers(0, 2**64 - 1), max_size=40),
+    st.lists(st.integers(0, 2**64 - 1), max_size=40),
+    st.integers(0, 8),
+)
+def test_banding_finds_every_pair_between_two_sets(left: list[int], right: list[int], radius: int) -> None:
+    right += [value ^ (1 << bit) for value in left[:10] for bit in (0, 17, 63)]
+    hashes = np.array(left, np.uint64), np.array(right, np.uint64)
+    found = [pair for a, b in near_pairs(*hashes, radius) for pair in zip(a, b, strict=True)]
+    near = [(i, j) for i, a in enumerate(left) for j, b in enumerate(right) if (a ^ b).bit_count() <= radius]
+    assert sorted(found) == sorted(near)
 
 
 @settings(deadline=None, max_examples=50)
