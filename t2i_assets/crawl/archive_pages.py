@@ -17,9 +17,8 @@ from t2i_assets.crawl.fetch import Fetched
 from t2i_assets.crawl.journal import JOURNAL
 from t2i_assets.crawl.ledger import Status
 from t2i_assets.crawl.page_files import PageFiles, discard_files_from
-from t2i_assets.crawl.page_headers import kept_headers
+from t2i_assets.crawl.page_headers import kept_headers, page_verdict
 from t2i_assets.crawl.page_ledger import PageLedger
-from t2i_assets.crawl.page_reader import page_verdict
 from t2i_assets.crawl.sources.archive_files import ArchiveFile, archive_files
 from t2i_assets.crawl.sources.warc import page_rows
 from t2i_assets.crawl.workers import Workers

@@ -108,11 +108,13 @@ class Frontier:
         self._ready[lane] = None
         self._changed.set()
 
-    def answered(self, link: Link, links: list[str]) -> None:
-        """Say that the journal holds the outcome of a page, and which ``links`` stand on it."""
-        if links:
-            row = (link.url, json.dumps(links))
-            self._database.execute("INSERT OR REPLACE INTO links VALUES (?, ?)", row)
+    def keep_links(self, link: Link, links: list[str]) -> None:
+        """Keep the links of a page; before its outcome is journalled, since a kill may come between."""
+        row = (link.url, json.dumps(links))
+        self._database.execute("INSERT OR REPLACE INTO links VALUES (?, ?)", row)
+
+    def answered(self, link: Link) -> None:
+        """Say that the journal holds the outcome of a page."""
         self._asking.discard(link.url)
         for number, head in enumerate(self._heads):
             if head is not None and head.url == link.url:

@@ -5,7 +5,15 @@ from typing import Any
 
 from multidict import CIMultiDict, MultiMapping
 
+from t2i_assets.crawl.consent import Verdict, meta_verdict, response_verdict
+
 _COLUMNS = {"x_robots_tag": "X-Robots-Tag", "tdm_reservation": "tdm-reservation", "tdm_policy": "tdm-policy"}
+
+
+def page_verdict(headers: MultiMapping[str], metas: list[tuple[str, str]], product: str) -> Verdict:
+    """Return what the owner of a page says about the use of it: the headers first, then the tags."""
+    verdict = response_verdict(headers, product)
+    return meta_verdict(metas, product) if verdict.allowed else verdict
 
 
 def kept_columns(headers: MultiMapping[str]) -> dict[str, str | None]:

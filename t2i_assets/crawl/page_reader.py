@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from t2i_assets.crawl.config import CrawlConfig
-from t2i_assets.crawl.consent import Verdict, may_follow, meta_verdict, response_verdict
+from t2i_assets.crawl.consent import may_follow
 from t2i_assets.crawl.fetch import ACCEPT_HTML, Fetched, Fetcher, Permit
 from t2i_assets.crawl.ledger import Status
-from t2i_assets.crawl.page_headers import kept_columns
+from t2i_assets.crawl.page_headers import kept_columns, page_verdict
 from t2i_assets.crawl.recrawl import EarlierPage, EarlierPages
 from t2i_assets.crawl.workers import Workers
 
@@ -88,12 +88,6 @@ class PageReader:
 
     async def _ask(self, url: str) -> Fetched:
         return await self._fetcher.fetch(url, ACCEPT_HTML, self._config.fetch.max_page_bytes, self._permit)
-
-
-def page_verdict(headers: MultiMapping[str], metas: list[tuple[str, str]], product: str) -> Verdict:
-    """Return what the owner of a page says about the use of it: the headers first, then the tags."""
-    verdict = response_verdict(headers, product)
-    return meta_verdict(metas, product) if verdict.allowed else verdict
 
 
 def _completed(headers: CIMultiDictProxy[str], earlier: EarlierPage) -> CIMultiDictProxy[str]:

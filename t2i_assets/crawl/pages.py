@@ -135,9 +135,10 @@ async def _crawl(
                 await reader.read(page)
                 while robots.ledger_rows:
                     journal.add(robots.ledger_rows.pop())
+                frontier.keep_links(link, page.links)
                 row = page.fetched.ledger_row(snapshot, "page", "")
                 journal.add(row, *((page.body, link.url, page.about) if page.about else ()))
-                frontier.answered(link, page.links)
+                frontier.answered(link)
                 counts[row["status"]] += 1
                 progress(counts.total(), frontier.known, counts)
 

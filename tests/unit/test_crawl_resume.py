@@ -1,32 +1,41 @@
-"""A killed image stage goes on where it stopped, and ends with the same bytes."""
+"""A killed stage goes on where it stopped, asks for nothing again that it had, and ends with the same bytes."""
 
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from t2i_assets.corpus.schemas import LEDGER
 from t2i_assets.corpus.shards import verify
-from t2i_assets.corpus.tables import read_rows
 from t2i_assets.crawl.config import CrawlConfig, FetchConfig, ImageConfig, SiteSource
-from t2i_assets.crawl.journal import Journal
+from t2i_assets.crawl.journal import JOURNAL, Journal
 from t2i_assets.crawl.pages import crawl_pages
 from t2i_assets.crawl.pairs import extract_pairs
 from t2i_assets.crawl.shards import fetch_images
 from tests.unit.crawl_site import Answer, Site, image, page, serving
 
 IMAGES = 40
+PAGES = 40
+IN_FLIGHT = 6
+"""What a kill may cost: requests under way, and what was done since the journal was committed."""
+COMMITTED_SECONDS = 0.3
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     with serving() as one:
-        one.routes |= {f"/{n}.png": image(n % 30, delay=0.03) for n in range(IMAGES)}
+        one.routes |= {f"/{n}.png": image(n % 30, delay=0.1) for n in range(IMAGES)}
         one.routes["/7.png"] = Answer(status=404)
-        one.routes["/"] = page("".join(f"<img src=/{n}.png alt='picture number {n}'>" for n in range(IMAGES)))
+        links = "".join(f"<a href=/page/{n}>page {n}</a>" for n in range(0, PAGES, 2))
+        one.routes["/"] = page(
+            "".join(f"<img src=/{n}.png alt='picture number {n}'>" for n in range(IMAGES)) + f"<p>{links}"
+        )
+        for n in range(PAGES):
+            one.routes[f"/page/{n}"] = page(f"page {n} <a href=/page/{(n + 7) % PAGES}>next</a>", delay=0.1)
+        one.routes["/page/13"] = Answer(status=500)
         yield one
 
 
@@ -35,7 +44,7 @@ def config(site: Site) -> CrawlConfig:
     return CrawlConfig(
         sources=[SiteSource(name="site", start_urls=[site.url()])],
         allow_loopback=[site.authority],
-        fetch=FetchConfig(per_host_concurrency=2),
+        fetch=FetchConfig(per_host_concurrency=2, retries=0),
         images=ImageConfig(size=32, samples_per_shard=8),
     )
 
@@ -44,9 +53,9 @@ def config(site: Site) -> CrawlConfig:
 def whole(config: CrawlConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What an uninterrupted run writes."""
     home = tmp_path_factory.mktemp("whole")
-    crawl_pages(config, "demo", home / "pages", home / "pages.parquet")
+    crawl_pages(config, "demo", home / "pages", home / "ledger" / "pages.parquet")
     extract_pairs(home / "pages", home / "pairs", "demo", config)
-    fetch_images(home / "pairs", config, "demo", home / "shards", home / "images.parquet")
+    fetch_images(home / "pairs", config, "demo", home / "shards", home / "ledger" / "images.parquet")
     return home
 
 
@@ -56,80 +65,82 @@ def files(directory: Path) -> dict[str, bytes]:
     }
 
 
-def ledger(path: Path) -> list[dict[str, object]]:
-    return read_rows(path, LEDGER)
-
-
 SCRIPT = """
 import sys
 from pathlib import Path
 from t2i_assets.crawl.config import CrawlConfig
+from t2i_assets.crawl.pages import crawl_pages
 from t2i_assets.crawl.shards import fetch_images
-home, out = map(Path, sys.argv[2:])
+stage, home, out = sys.argv[2], *map(Path, sys.argv[3:])
 config = CrawlConfig.model_validate_json(sys.argv[1])
-fetch_images(
-    home / "pairs", config, "demo", out / "shards", out / "images.parquet",
-    lambda done, total, counts: print(done, flush=True),
-)
+tell = lambda done, total, counts: print(done, flush=True)
+if stage == "pages":
+    crawl_pages(config, "demo", out / "pages", out / "ledger" / "pages.parquet", tell)
+else:
+    fetch_images(home / "pairs", config, "demo", out / "shards", out / "ledger" / "images.parquet", tell)
 """
 
 
-@pytest.mark.parametrize("kill_after", [1, 17, 33])
-def test_a_killed_run_resumes_to_the_same_bytes(
-    site: Site, config: CrawlConfig, whole: Path, tmp_path: Path, kill_after: int
-) -> None:
-    command = [sys.executable, "-c", SCRIPT, config.model_dump_json(), str(whole), str(tmp_path)]
+def run_and_kill(stage: str, config: CrawlConfig, home: Path, out: Path, after: int) -> None:
+    """Run a stage in a process of its own and kill it once ``after`` URLs are done."""
+    command = [sys.executable, "-c", SCRIPT, config.model_dump_json(), stage, str(home), str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if int(line) >= kill_after:
+            if int(line) >= after:
+                time.sleep(COMMITTED_SECONDS)
                 process.send_signal(signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("kill_after", [1, 14, 26])
+def test_a_killed_image_stage_resumes_to_the_same_bytes(
+    site: Site, config: CrawlConfig, whole: Path, tmp_path: Path, kill_after: int
+) -> None:
+    run_and_kill("images", config, whole, tmp_path, kill_after)
     assert not list((tmp_path / "shards").glob("*.tar"))
     before = len(site.asked)
-    funnel = fetch_images(whole / "pairs", config, "demo", tmp_path / "shards", tmp_path / "images.parquet")
+    funnel = fetch_images(whole / "pairs", config, "demo", tmp_path / "shards", tmp_path / "ledger" / "images.parquet")
     again = [path for path in site.asked[before:] if path.endswith(".png")]
-    assert len(again) <= IMAGES - kill_after
+    assert len(again) <= IMAGES - kill_after + IN_FLIGHT
     assert funnel["images_fetched"] == IMAGES - 1
     assert files(tmp_path / "shards") == files(whole / "shards")
-    assert ledger(tmp_path / "images.parquet") == ledger(whole / "images.parquet")
+    assert (tmp_path / "ledger" / "images.parquet").read_bytes() == (whole / "ledger" / "images.parquet").read_bytes()
     assert verify(tmp_path / "shards") == []
 
 
-def test_a_torn_journal_is_used_up_to_its_last_whole_line(config: CrawlConfig, whole: Path, tmp_path: Path) -> None:
-    saved = tmp_path / "saved"
-    _run_until(whole, config, tmp_path / "shards", saved, images=12)
-    lines = (saved / "rows.jsonl").read_bytes()
-    for cut in (0, 5, len(lines) // 2, len(lines) - 1):
-        out = tmp_path / f"cut{cut}"
-        (out / ".journal").mkdir(parents=True)
-        (out / ".journal" / "rows.jsonl").write_bytes(lines[:cut])
-        (out / ".journal" / "images.bin").write_bytes((saved / "images.bin").read_bytes())
-        fetch_images(whole / "pairs", config, "demo", out, tmp_path / "images.parquet")
-        assert files(out) == files(whole / "shards")
+@pytest.mark.parametrize("kill_after", [1, 14, 26])
+def test_a_killed_page_stage_resumes_to_the_same_bytes(
+    site: Site, config: CrawlConfig, whole: Path, tmp_path: Path, kill_after: int
+) -> None:
+    run_and_kill("pages", config, whole, tmp_path, kill_after)
+    assert not list((tmp_path / "pages").glob("*.parquet"))
+    before = len(site.asked)
+    funnel = crawl_pages(config, "demo", tmp_path / "pages", tmp_path / "ledger" / "pages.parquet")
+    again = [path for path in site.asked[before:] if path.startswith("/page/")]
+    assert len(again) <= PAGES + 1 - kill_after + IN_FLIGHT
+    assert funnel["page_statuses"] == {"ok": PAGES, "http_5xx": 1}
+    assert files(tmp_path / "pages") == files(whole / "pages")
+    assert (tmp_path / "ledger" / "pages.parquet").read_bytes() == (whole / "ledger" / "pages.parquet").read_bytes()
+
+
+def test_a_finished_page_stage_is_not_done_again(site: Site, config: CrawlConfig, tmp_path: Path) -> None:
+    first = crawl_pages(config, "demo", tmp_path / "pages", tmp_path / "ledger.parquet")
+    before = len(site.asked)
+    assert crawl_pages(config, "demo", tmp_path / "pages", tmp_path / "ledger.parquet") == first
+    assert len(site.asked) == before
+    crawl_pages(config, "another snapshot", tmp_path / "pages", tmp_path / "ledger.parquet")
+    assert len(site.asked) > before
 
 
 def test_a_journal_of_other_work_is_not_used(site: Site, config: CrawlConfig, whole: Path, tmp_path: Path) -> None:
-    with Journal(tmp_path / ".journal", "other work") as journal:
-        journal.add({"url": site.url("/1.png"), "kind": "image", "status": "http_4xx", "bytes": 0})
-    fetch_images(whole / "pairs", config, "demo", tmp_path, tmp_path / "images.parquet")
-    (tmp_path / "images.parquet").unlink()
-    assert files(tmp_path) == files(whole / "shards")
-
-
-def _run_until(whole: Path, config: CrawlConfig, out: Path, saved: Path, images: int) -> None:
-    """Run the stage until so many images are done, and keep what its journal then holds."""
-
-    class Enough(Exception):
-        pass
-
-    def stop(done: int, total: int, counts: object) -> None:
-        if done >= images:
-            raise Enough
-
-    with pytest.raises(BaseExceptionGroup):
-        fetch_images(whole / "pairs", config, "demo", out, out.parent / "images.parquet", stop)
-    saved.mkdir()
-    for path in (out / ".journal").iterdir():
-        (saved / path.name).write_bytes(path.read_bytes())
+    row = {"url": site.url("/1.png"), "kind": "image", "status": "http_4xx", "bytes": 0}
+    for stage in ("pages", "shards"):
+        with Journal(tmp_path / stage / JOURNAL, "other work") as journal:
+            journal.add(row)
+            journal.add(row | {"url": site.url(), "kind": "page"})
+    crawl_pages(config, "demo", tmp_path / "pages", tmp_path / "ledger" / "pages.parquet")
+    fetch_images(whole / "pairs", config, "demo", tmp_path / "shards", tmp_path / "ledger" / "images.parquet")
+    assert files(tmp_path / "pages") == files(whole / "pages")
+    assert files(tmp_path / "shards") == files(whole / "shards")
