@@ -197,9 +197,8 @@ def test_no_noise_stops_the_reader(tmp_path: Path, noise: list[tuple[int, bytes]
         place %= len(data)
         data[place : place + len(patch)] = patch
     rows, ledger = read_bytes(tmp_path, bytes(data))
-    genuine = {f"<p>page {n}</p>".encode() * 20 for n in range(6)}
-    assert {row["body"] for row in rows} <= genuine  # digests tell
-    if not plain:  # a plain archive has no checksum over the head of a record
+    if not plain:  # a plain archive has no checksum over the heads of its records
+        assert {row["body"] for row in rows} <= {f"<p>page {n}</p>".encode() * 20 for n in range(6)}
         assert len(rows) == 6 or "lost" in ledger["detail"]
 
 
@@ -245,7 +244,8 @@ def test_an_archive_is_fetched_read_and_removed(tmp_path: Path) -> None:
         (Answer(b"x" * 1000, drip=0.01), "timeout", "not done within 1 s"),
         (Answer(status=302, headers=(("Location", "http://169.254.169.254/x"),)), "ssrf_blocked", None),
         (Answer(status=302, headers=(("Location", "file:///etc/passwd"),)), "bad_url", None),
-        (Answer(status=302, headers=(("Location", "/x.warc.gz"),)), "redirect_limit", "more than 3 redirects"),
+        (Answer(status=302, headers=(("Location", "/x.warc.gz"),)), "redirect_limit", None),
+        (Answer(status=302), "bad_response", "HTTP 302 without a Location"),
         (Answer(raw=b""), "disconnected", None),
     ],
 )
