@@ -15,11 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from t2i_assets.corpus.duplicates.config import SemanticConfig
 from t2i_assets.corpus.duplicates.hamming import Hashes, Indices, Pairs, near_pairs, near_pairs_among
 from t2i_assets.corpus.duplicates.leaders import leaders
+from t2i_assets.corpus.duplicates.semantic import SameContent
 
 RADIUS = 4
 BRUTE = 20_000
+DIMENSIONS = 128
 
 
 class NearHashes:
@@ -82,6 +85,26 @@ def crowded(samples: int) -> dict[str, Any]:
     return _clustered(np.repeat(np.random.default_rng(1).integers(0, 2**64, 100, dtype=np.uint64), samples // 100))
 
 
+def semantic(samples: int) -> dict[str, Any]:
+    """Cluster random embeddings, one in 50 a near copy of an earlier one."""
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((samples, DIMENSIONS)).astype(np.float32)
+    copies = samples // 50
+    vectors[-copies:] = vectors[:copies] + 0.02 * rng.standard_normal((copies, DIMENSIONS))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    config = SemanticConfig()
+    started = time.process_time()
+    leader = leaders(samples, SameContent(vectors, config))
+    followers = np.flatnonzero(leader != np.arange(samples))
+    cosines = np.einsum("ij,ij->i", vectors[followers], vectors[leader[followers]])
+    return {
+        "CPU seconds": time.process_time() - started,
+        "followers": len(followers),
+        "share of planted": float((leader[-copies:] == np.arange(copies)).mean()),
+        "each within the cosine of its kept one": bool((cosines >= config.cosine - 1e-6).all()),
+    }
+
+
 def _clustered(hashes: Hashes) -> dict[str, Any]:
     started = time.process_time()
     leader = leaders(len(hashes), NearHashes(hashes))
@@ -122,7 +145,7 @@ def main() -> None:
     processes = multiprocessing.get_context("spawn")
     cases = [(case, size) for case in (all_pairs, clusters) for size in (samples // 10, samples)]
     failed = False
-    for case, size in [*cases, (one_hash, samples // 10), (crowded, samples // 10)]:
+    for case, size in [*cases, *((case, samples // 10) for case in (one_hash, crowded, semantic))]:
         results = processes.SimpleQueue()
         process = processes.Process(target=_measured, args=(case, size, results))
         process.start()

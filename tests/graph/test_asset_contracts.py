@@ -15,6 +15,7 @@ from t2i_assets.corpus.artifacts import list_refs, read_ref
 from t2i_assets.corpus.schemas import (
     BLENDS,
     CAPTIONS,
+    CONTAMINATION,
     DUPLICATES,
     EVALS,
     GENERATED,
@@ -44,6 +45,9 @@ TABLES: list[tuple[str, str, str, pa.Schema]] = [
     ("image_text_pairs", "demo", "*.parquet", PAIRS),
     ("shards", "demo", "[0-9]*.parquet", SAMPLES),
     ("near_duplicates", "demo", "*.parquet", DUPLICATES),
+    ("image_features", "demo", "[0-9]*.parquet", IMAGE_EMBEDDINGS),
+    ("image_features", "demo", "references/*.parquet", IMAGE_EMBEDDINGS),
+    ("contamination", "demo", "*.parquet", CONTAMINATION),
     ("human_captions", "_", "[0-9]*.parquet", SAMPLES),
     ("human_captions", "_", "captions.parquet", CAPTIONS),
     ("synthetic_captions", "demo", "[0-9]*.parquet", CAPTIONS),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -45,26 +45,21 @@ class Pictures:
     def read(cls, *directories: Path) -> Self:
         """Read the sidecars of shard directories; a key that stands in several is taken from the first."""
         sidecars = [path for directory in directories for path in sorted(directory.glob(SHARD_GLOB))]
-        tables = [read_table(path, SAMPLES, list(_COLUMNS)) for path in sidecars]
-        table = pa.concat_tables(tables) if tables else SAMPLES.empty_table().select(_COLUMNS)
-        columns = {name: table[name] for name in _COLUMNS}
-        keys = np.array(columns["key"].to_pylist(), "S")
-        sizes = np.stack([columns[f"original_{side}"].to_numpy() for side in ("width", "height")], axis=1)
-        weights = columns["original_bytes"].to_numpy()
-        tar = np.repeat(np.arange(len(tables)), [len(part) for part in tables])
-        places = np.stack([tar, columns["image_offset"].to_numpy(), columns["image_bytes"].to_numpy()], axis=1)
+        parts = [_columns(read_table(path, SAMPLES, list(_COLUMNS)), tar) for tar, path in enumerate(sidecars)]
+        parts = parts or [_columns(SAMPLES.empty_table(), 0)]
+        keys, hashes, stored, original, sizes, weights, places = map(np.concatenate, zip(*parts, strict=True))
         _, first = np.unique(keys, return_index=True)
-        area = sizes.astype(np.int64).prod(axis=1)
-        order = first[np.lexsort((keys[first], -weights[first], -area[first]))]
+        area = sizes[first].astype(np.int64).prod(axis=1)
+        order = first[np.lexsort((keys[first], -weights[first], -area))]
         return cls(
             keys=keys[order],
-            hashes=_hashes(columns["phash"].to_pylist())[order],
-            stored=_digests(columns["image_sha256"].to_pylist())[order],
-            original=_digests(columns["original_sha256"].to_pylist())[order],
-            sizes=sizes[order].astype(np.int32),
-            weights=weights[order].astype(np.int64),
+            hashes=hashes[order],
+            stored=stored[order],
+            original=original[order],
+            sizes=sizes[order],
+            weights=weights[order],
             tars=[path.with_suffix(".tar") for path in sidecars],
-            places=places[order].astype(np.int64),
+            places=places[order],
         )
 
     def __len__(self) -> int:
@@ -130,9 +125,22 @@ def _thumbnail(image: bytes, name: str) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)).reshape(-1)
 
 
-def _hashes(texts: list[str]) -> Hashes:
-    return np.frombuffer(bytes.fromhex("".join(text.zfill(16) for text in texts)), ">u8").astype(np.uint64)
+def _columns(rows: pa.Table, tar: int) -> tuple[NDArray[Any], ...]:
+    """Return the arrays of one sidecar, in the order of the fields; nothing else of it is held."""
+    digests = (_bytes(rows, name, 32).view("S32").reshape(-1) for name in ("image_sha256", "original_sha256"))
+    sizes = [rows[f"original_{side}"].to_numpy().astype(np.int32) for side in ("width", "height")]
+    places = [np.full(len(rows), tar), rows["image_offset"].to_numpy(), rows["image_bytes"].to_numpy()]
+    return (
+        np.array(rows["key"].to_pylist(), "S"),
+        _bytes(rows, "phash", 8).view(">u8").reshape(-1).astype(np.uint64),
+        *digests,
+        np.stack(sizes, axis=1),
+        rows["original_bytes"].to_numpy(),
+        np.stack(places, axis=1),
+    )
 
 
-def _digests(texts: list[str]) -> NDArray[np.bytes_]:
-    return np.frombuffer(bytes.fromhex("".join(text.zfill(64) for text in texts)), "S32")
+def _bytes(rows: pa.Table, name: str, width: int) -> NDArray[np.uint8]:
+    """Return a column of hex digits as bytes, [N, width]."""
+    digits = "".join(text.zfill(2 * width) for text in rows[name].to_pylist())
+    return np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(-1, width)

@@ -33,7 +33,7 @@ def find_semantic_duplicates(
     """
     pictures = Pictures.read(shards_dir)
     vectors = read_embeddings(features_dir, pictures.keys)
-    leader = leaders(len(pictures), _SameContent(vectors, config)) if len(pictures) else np.zeros(0, np.int64)
+    leader = leaders(len(pictures), SameContent(vectors, config)) if len(pictures) else np.zeros(0, np.int64)
     rows = _rows(pictures, vectors, leader)
     write_table(out_dir / "00000.parquet", [{"snapshot": snapshot, **row} for row in rows], DUPLICATES)
     return {
@@ -44,7 +44,7 @@ def find_semantic_duplicates(
     }
 
 
-class _SameContent:
+class SameContent:
     """Neighbours are samples whose embeddings have a high cosine."""
 
     def __init__(self, vectors: NDArray[np.float32], config: SemanticConfig) -> None:
