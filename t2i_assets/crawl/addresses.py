@@ -28,13 +28,17 @@ _NOT_PUBLIC = tuple(
         "3fff::/20", "5f00::/16", "fc00::/7", "fec0::/10",
     )
 )  # fmt: skip
+_UNICAST = ipaddress.IPv6Network("2000::/3")
 _EMBEDDED_LAST = tuple(ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0/96", "64:ff9b::/96"))
 
 
 @lru_cache(4096)
 def is_public(address: str) -> bool:
     """Return whether an IP address belongs to the public internet; embedded IPv4 addresses are looked through."""
-    return all(not _in(ip, _SEALED) and not _in(ip, _NOT_PUBLIC) for ip in _forms(address))
+    return all(
+        not _in(ip, _SEALED) and not _in(ip, _NOT_PUBLIC) and (ip.version == 4 or ip in _UNICAST)
+        for ip in _forms(address)
+    )
 
 
 @lru_cache(4096)

@@ -51,6 +51,7 @@ class Site:
     times: list[float] = field(default_factory=list)
     requests: list[dict[str, str]] = field(default_factory=list)
     authority: str = ""
+    connections: int = 0
 
     def url(self, path: str = "/") -> str:
         return f"http://{self.authority}{path}"
@@ -81,6 +82,7 @@ def serving(**routes: Answer) -> Iterator[Site]:
 
 
 async def _connection(site: Site, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    site.connections += 1
     try:
         while request := await reader.readuntil(b"\r\n\r\n"):
             lines = request.decode().split("\r\n")
