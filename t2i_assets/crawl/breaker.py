@@ -13,6 +13,7 @@ HOST_FAILURES = frozenset(
 """Outcomes that speak of the host, not of the URL."""
 
 _PROBES_WAITED_FOR = 3
+_NEVER = -1.0
 
 
 class CircuitOpenError(RuntimeError):
@@ -33,7 +34,7 @@ class CircuitBreaker:
         self._longest = longest
         self._clock = clock
         self._seen: Counter[Status] = Counter()
-        self._open_until: float | None = None
+        self._open_until = _NEVER
         self._probes_in_vain = 0
         self._probe: asyncio.Future[None] | None = None
 
@@ -47,14 +48,14 @@ class CircuitBreaker:
         While the circuit is open, waits for the next probe, of the first three; so no URL waits without end.
         Raises CircuitOpenError where that probe failed, and at once after three in vain.
         """
-        if self._open_until is None:
+        if self._closed():
             return False
         if self._probe is None:
             wait = self._open_until - self._clock()
             if wait > 0 and self._probes_in_vain >= _PROBES_WAITED_FOR:
                 raise CircuitOpenError(self._words())
             await asyncio.sleep(max(0.0, wait))
-            if self._open_until is None:
+            if self._closed():
                 return False
             if self._probe is None:
                 if self._clock() < self._open_until:  # another has probed in vain meanwhile
@@ -62,7 +63,7 @@ class CircuitBreaker:
                 self._probe = asyncio.get_running_loop().create_future()
                 return True
         await asyncio.wait([self._probe])
-        if self._open_until is None:
+        if self._closed():
             return False
         raise CircuitOpenError(self._words())
 
@@ -74,7 +75,7 @@ class CircuitBreaker:
         elif status not in HOST_FAILURES:
             if self._seen:
                 self._seen.clear()
-            self._open_until = None
+            self._open_until = _NEVER
             self._probes_in_vain = 0
             self._end_probe()
         elif probe:
@@ -82,10 +83,13 @@ class CircuitBreaker:
             self._probes_in_vain += 1
             self._open()
             self._end_probe()
-        elif self._open_until is None:
+        elif self._closed():
             self._seen[status] += 1
             if self._seen.total() >= self._failures:
                 self._open()
+
+    def _closed(self) -> bool:
+        return self._open_until == _NEVER
 
     def _open(self) -> None:
         self._open_until = self._clock() + min(self._longest, self._cool_down * 2**self._probes_in_vain)
