@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import json
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -213,6 +215,33 @@ def test_max_records_limits_each_file(tmp_path: Path) -> None:
 def test_an_archive_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"there is no file .*none.warc.gz"):
         read(configure(tmp_path / "none.warc.gz"), tmp_path)
+
+
+MEASURE = """
+import asyncio, re, sys
+from pathlib import Path
+from t2i_assets.crawl.config import CrawlConfig
+from t2i_assets.crawl.sources.archive_files import archive_files
+from t2i_assets.crawl.sources.warc import page_rows
+config = CrawlConfig.model_validate_json(sys.argv[1])
+async def run():
+    return [sum(1 for _ in page_rows(file, "demo")) async for file in archive_files(config.sources[0], config, Path())]
+print(*asyncio.run(run()), int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) // 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell a process's peak memory")
+def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
+    used = {}
+    for pages in (5, 400):
+        path = tmp_path / f"{pages}.warc"
+        body = "<p>" + "x" * 500_000
+        path.write_bytes(b"".join(response(f"http://a.test/{n}", body) for n in range(pages)))
+        command = [sys.executable, "-c", MEASURE, configure(path).model_dump_json()]
+        found, megabytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        assert int(found) == pages
+        used[pages] = int(megabytes)
+    assert used[400] - used[5] < 20, f"the archive of 200 MB took {used}"
 
 
 # By URL

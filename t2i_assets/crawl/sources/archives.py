@@ -59,8 +59,7 @@ class Archive:
             restarts = 0
             while start is not None:
                 file.seek(start)
-                going_on = restarts > 0
-                start = yield from self._records_from(file, start, kind, going_on)
+                start = yield from self._records_from(file, start, kind, counted=restarts > 0)
                 restarts += 1
                 if restarts > _MOST_RESTARTS:
                     self.lose("damaged", f"more than {_MOST_RESTARTS} places, the last before byte {start}")
