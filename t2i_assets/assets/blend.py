@@ -75,7 +75,11 @@ def caption_blend(context: dg.AssetExecutionContext, pipeline: Pipeline, config:
         inputs=inputs,
         write=write,
         show=lambda artifact: {
-            "left out": funnel_table({"left out": artifact.manifest.summary["left_out"]}),
-            "flagged": funnel_table({"flagged, whether the recipe minds or not": artifact.manifest.summary["flagged"]}),
+            "samples": funnel_table(
+                {
+                    "left out": artifact.manifest.summary["left_out"],
+                    "would go, did the recipe mind": artifact.manifest.summary["would_go"],
+                }
+            )
         },
     )

@@ -77,7 +77,8 @@ def blend(
 
     Takes CAPTIONS, VERDICTS, SAMPLES, DUPLICATES (of every kind) and CONTAMINATION rows of all snapshots (of a sample,
     ``key`` and ``snapshot`` are read; one that stands in several snapshots belongs to the first). The summary counts
-    what is left out, each sample under the first reason that holds, and in ``flagged`` what each reason would take.
+    what is left out, each sample under the first reason that holds, and in ``would_go`` what each reason that
+    the recipe does not mind would take of the rest.
 
     The rule for missing captions: the recipe's ratio holds over the corpus, not in each sample. A sample without a
     caption of one source draws from the recipe's other sources that it has, and the samples that have a choice make
@@ -89,7 +90,7 @@ def blend(
 
     Raises EmptyBlendError where nothing is left to draw.
     """
-    snapshot_of, dropped, flagged = _taking_part(recipe, samples, duplicates, contamination)
+    snapshot_of, dropped, would_go = _taking_part(recipe, samples, duplicates, contamination)
     available, rejections = _drawable(recipe, captions, verdicts, snapshot_of)
     if not available:
         raise EmptyBlendError(
@@ -111,7 +112,7 @@ def blend(
     summary = {
         "samples": len(available),
         "left_out": {**dropped, "no_caption": len(snapshot_of) - len(available)},
-        "flagged": flagged,
+        "would_go": would_go,
         "samples_with": {source: sum(source in have for have in available.values()) for source in sources},
         "asked": {source: recipe.weights[source] for source in sources},
         "expected": {source: float(expected[source]) / len(available) for source in sources},
@@ -126,7 +127,7 @@ def _taking_part(
     duplicates: Iterable[Mapping[str, Any]],
     contamination: Iterable[Mapping[str, Any]],
 ) -> tuple[dict[str, str], dict[str, int], dict[str, int]]:
-    """Return the snapshot of each sample that takes part, how many were left out, and how many each reason names."""
+    """Return the snapshot of each sample that takes part, how many were left out, and how many would go."""
     snapshot_of: dict[str, str] = {}
     for sample in samples:
         snapshot_of.setdefault(sample["key"], sample["snapshot"])
@@ -139,13 +140,13 @@ def _taking_part(
         named[f"contaminated_{row['kind']}"].add(row["key"])
     obeyed = ["duplicate"] * recipe.drop_duplicates + ["semantic_duplicate"] * recipe.drop_semantic
     obeyed += [f"contaminated_{kind}" for kind in recipe.decontaminate]
-    flagged = {reason: len(keys & snapshot_of.keys()) for reason, keys in named.items()}
     left_out = dict.fromkeys(obeyed, 0)
     for reason in obeyed:
         spare = named[reason] & snapshot_of.keys()
         left_out[reason] = len(spare)
         snapshot_of = {key: snapshot for key, snapshot in snapshot_of.items() if key not in spare}
-    return snapshot_of, left_out, flagged
+    would_go = {reason: len(keys & snapshot_of.keys()) for reason, keys in named.items() if reason not in obeyed}
+    return snapshot_of, left_out, would_go
 
 
 def _drawable(

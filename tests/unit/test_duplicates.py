@@ -1,5 +1,6 @@
 """Copies of a picture are one cluster with its largest original kept; pictures that differ in colour alone are not."""
 
+import base64
 import hashlib
 import io
 import itertools
@@ -22,6 +23,7 @@ from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.corpus.tables import read_rows
 from t2i_assets.crawl.config import ImageConfig
 from t2i_assets.crawl.images import process_image
+from t2i_assets.metadata import SIDE, cluster_sheet
 from tests.unit.crawl_site import picture
 
 IMAGES = ImageConfig(size=64, min_bytes=0)
@@ -33,7 +35,7 @@ def write(directory: Path, bodies: dict[str, bytes]) -> dict[str, str]:
     with ShardWriter(directory, "demo") as writer:
         for name, body in bodies.items():
             image = process_image(body, IMAGES)
-            about = {field: value for field, value in vars(image).items() if field not in ("data", "animated")}
+            about = {field: value for field, value in vars(image).items() if field not in ("data", "ext", "exif")}
             row = {"key": image.key, "source": "s", "image_ext": "jpg", "image_url": name, "consent": "", "texts": []}
             writer.write(about | row | {"alt_text": name}, image.data, name)
             keys[name] = image.key
@@ -156,6 +158,18 @@ def test_each_member_says_why_it_is_kept_or_not(tmp_path: Path) -> None:
     assert reasons[keys["large"]] == "kept: the largest original, 400 x 300"
     assert "perceptual hash" in reasons[keys["small"]]
     assert reasons[keys["small"]].endswith("its original is 200 x 150, the kept one's 400 x 300")
+
+
+def test_the_contact_sheet_shows_a_cluster_a_row_with_the_kept_member_first(tmp_path: Path) -> None:
+    write_solid(tmp_path / "s", {"dim": (0, 90, 1), "kept": (0, 93, 3), "dark": (0, 96, 2), "alone": (255, 200, 1)})
+    find_duplicates(tmp_path / "s", "demo", tmp_path / "d", DuplicateConfig())
+    markdown = cluster_sheet(tmp_path / "d", tmp_path / "s").value
+    sheet = Image.open(io.BytesIO(base64.b64decode(markdown.split("base64,")[1].rstrip(")"))))
+    assert sheet.height == SIDE
+    assert [sheet.getpixel((column * SIDE + 2, 2)) for column in range(4)] == [
+        *((93, 93, 93), (96, 96, 96), (90, 90, 90)),
+        (255, 255, 255),
+    ]
 
 
 @pytest.mark.timeout(60)
