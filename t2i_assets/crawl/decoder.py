@@ -8,6 +8,6 @@ from t2i_assets.crawl.ledger import Status
 def decode(body: bytes, keep_bytes: bool, config: ImageConfig) -> StoredImage | tuple[Status, str]:
     """Return the stored form of an image as fetched, or what is wrong with it."""
     try:
-        return process_image(body, config)
+        return process_image(body, config, keep_bytes)
     except ImageError as error:
         return error.status, str(error)

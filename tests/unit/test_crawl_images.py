@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from t2i_assets.crawl.config import ImageConfig
-from t2i_assets.crawl.images import ImageError, perceptual_hash, process_image, resize
+from t2i_assets.crawl.images import ImageError, process_image
+from t2i_assets.crawl.images.phash import perceptual_hash
+from t2i_assets.crawl.images.resize import centre, scaled
 from tests.unit.crawl_site import picture
 
 CONFIG = ImageConfig(size=64, min_bytes=0, min_side=8, max_aspect=20)
@@ -160,7 +162,7 @@ def test_resize_modes(mode: str, size: tuple[int, int], expected: tuple[int, int
 
 def test_scaling_in_the_dct_domain_gives_the_picture_that_full_decoding_gives() -> None:
     body = picture(5, (1200, 900), "JPEG", quality=95)
-    full = resize(np.asarray(Image.open(io.BytesIO(body))), CONFIG).astype(float)
+    full = centre(scaled(np.asarray(Image.open(io.BytesIO(body))), CONFIG), CONFIG).astype(float)
     fast = stored(body, CONFIG)
     assert np.sqrt(np.mean((full - fast) ** 2)) < 2.5
 
