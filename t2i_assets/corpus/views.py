@@ -288,7 +288,8 @@ VIEWS: tuple[View, ...] = (
             FROM samples AS s LEFT JOIN duplicates AS d ON d.snapshot = s.snapshot AND d.key = s.key AND NOT d.kept
             GROUP BY ALL
         ), held_out AS (
-            SELECT snapshot, key, min(kind) AS kind FROM contamination WHERE kind <> 'text' GROUP BY ALL
+            SELECT snapshot, key, min(kind) AS kind FROM contamination
+            WHERE kind IN ('exact', 'perceptual') GROUP BY ALL
         ), rows AS (
             SELECT snapshot, 1 AS stage_order, 'pages fetched' AS stage, 'page URL' AS unit,
                    CASE WHEN status IN ('ok', 'unchanged') THEN 'passed' ELSE status END AS reason

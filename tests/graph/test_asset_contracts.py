@@ -47,6 +47,7 @@ TABLES: list[tuple[str, str, str, pa.Schema]] = [
     ("near_duplicates", "demo", "*.parquet", DUPLICATES),
     ("image_features", "demo", "[0-9]*.parquet", IMAGE_EMBEDDINGS),
     ("image_features", "demo", "references/*.parquet", IMAGE_EMBEDDINGS),
+    ("semantic_duplicates", "demo", "*.parquet", DUPLICATES),
     ("contamination", "demo", "*.parquet", CONTAMINATION),
     ("human_captions", "_", "[0-9]*.parquet", SAMPLES),
     ("human_captions", "_", "captions.parquet", CAPTIONS),

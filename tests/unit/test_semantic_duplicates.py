@@ -1,6 +1,8 @@
 """Pictures whose embeddings agree are one cluster; leader clustering in general."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -148,10 +150,29 @@ def test_with_all_clusters_probed_every_pair_is_found() -> None:
     assert found == set(zip(a.tolist(), b.tolist(), strict=True))
 
 
+@pytest.mark.parametrize(("spread", "mean"), [(0.01, 1.0), (100.0, 0.0)])
+def test_the_summary_tells_an_embedder_that_tells_nothing_apart(tmp_path: Path, spread: float, mean: float) -> None:
+    noise = np.random.default_rng(0).standard_normal((200, 16))
+    write(tmp_path, unit(np.ones(16) + spread * noise), [1] * 200, list(range(200)))
+    counts = find_semantic_duplicates(
+        tmp_path / "shards", tmp_path / "features", "demo", tmp_path / "out", SemanticConfig()
+    )
+    assert counts["mean_cosine"] == pytest.approx(mean, abs=0.05)
+
+
 def test_a_sample_without_embedding_is_named(tmp_path: Path) -> None:
     write(tmp_path, unit(np.eye(3)), [1, 1, 1], [0, 1, 2])
     with pytest.raises(MissingEmbeddingsError, match="such as nobody: materialize image_features again"):
         read_embeddings(tmp_path / "features", np.array(["nobody"], "S"))
+
+
+def test_searching_brings_no_torch_along() -> None:
+    code = (
+        "import sys, numpy as np; from t2i_assets.corpus.duplicates.embeddings import CosineIndex; "
+        "assert 'faiss' not in sys.modules; CosineIndex(np.eye(4, dtype='f'), 64, 1, 0); "
+        "assert 'faiss' in sys.modules and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_snapshot_without_samples_has_no_clusters(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ def find_semantic_duplicates(
 ) -> dict[str, Any]:
     """Find clusters among the samples of ``shards_dir``, write DUPLICATES into ``out_dir``; return counts.
 
-    ``features_dir`` holds IMAGE_EMBEDDINGS of every sample. Raises MissingEmbeddingsError where one lacks.
+    ``features_dir`` holds IMAGE_EMBEDDINGS of every sample. Raises MissingEmbeddingsError where one lacks. The counts
+    come with the mean cosine of two samples: where it is near 1, the embedder is not trained enough for any threshold.
     """
     pictures = Pictures.read(shards_dir)
     vectors = read_embeddings(features_dir, pictures.keys)
@@ -41,7 +42,15 @@ def find_semantic_duplicates(
         "clusters": sum(row["kept"] for row in rows),
         "duplicates": sum(not row["kept"] for row in rows),
         "largest_cluster": max(np.unique_counts(leader).counts.tolist(), default=0),
+        "mean_cosine": _mean_cosine(vectors),
     }
+
+
+def _mean_cosine(vectors: NDArray[np.float32]) -> float:
+    """Return the cosine of two different samples on average: near 1, the embedder tells nothing apart."""
+    count = len(vectors)
+    total = float(np.square(vectors.sum(axis=0, dtype=np.float64)).sum())
+    return (total - count) / max(1, count * (count - 1))
 
 
 class SameContent:
