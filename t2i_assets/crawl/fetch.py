@@ -266,11 +266,11 @@ class Fetcher:
             host.learn(result.status, result.http_status in (429, 503), started, waited)
         self._hosts.learn(result.status)
 
-    async def _try(self, result: Fetched, url: URL, order: _Order) -> float:
-        """Make one request, write its outcome into ``result`` and return the seconds until the headers came."""
+    async def _try(self, result: Fetched, url: URL, order: _Order) -> float | None:
+        """Make one request, write its outcome into ``result`` and return the seconds until headers came, if any did."""
         result.status, result.detail, result.http_status, result.headers = Status.OK, None, None, _NO_HEADERS
         clock = time.monotonic()
-        waited = 0.0
+        waited = None
         try:
             self._guard.check_url(url)
             async with (
@@ -290,4 +290,4 @@ class Fetcher:
             result.status, result.detail = Status.BAD_RESPONSE, str(error)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             result.status, result.detail = classify(error, self._config.total_seconds)
-        return waited or time.monotonic() - clock
+        return waited

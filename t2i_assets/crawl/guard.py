@@ -23,6 +23,7 @@ BAD_PORTS = frozenset(
 )  # fmt: skip
 """Ports of other protocols: browsers refuse them too (WHATWG Fetch, section 2.9), and Redis in addition."""
 
+_NO_CONTROLS = dict.fromkeys(range(32))
 _LONGEST_NAME = 253
 _LONGEST_LABEL = 63
 
@@ -42,7 +43,7 @@ def normalise_url(url: str, base: URL | None = None) -> str:
     Raises BadUrlError on another scheme than http and https, on credentials, on ports of other protocols, and on what
     cannot be parsed.
     """
-    text = "".join(character for character in url.strip() if character >= " ")
+    text = url.strip().translate(_NO_CONTROLS)
     try:
         parsed = (base.join(URL(text)) if base else URL(text)).with_fragment(None)
         if parsed.scheme not in ("http", "https"):

@@ -57,8 +57,8 @@ class Host:
         if self._limited_in_a_row >= _LIMITED_IN_A_ROW:
             self._next_start = max(self._next_start, time.monotonic() + seconds)
 
-    def learn(self, status: Status, limited: bool, started: float, waited: float) -> None:
-        """Adapt to the outcome of a request that ``started`` (monotonic) and got its headers after ``waited`` seconds.
+    def learn(self, status: Status, limited: bool, started: float, waited: float | None) -> None:
+        """Adapt to the outcome of a request that ``started`` (monotonic) and ``waited`` so many seconds for headers.
 
         Additive increase, multiplicative decrease (Chiu and Jain 1989): half after 429, 503 or a timeout, less where
         answers come slower than usual; once only for all requests that were in flight together.
@@ -71,7 +71,9 @@ class Host:
             self.slots.shrink(0.5 if hurts else 0.8)
             self._shrunk_at = time.monotonic()
 
-    def _slower(self, waited: float) -> bool:
+    def _slower(self, waited: float | None) -> bool:
+        if waited is None:
+            return False
         if self._usual is None:
             self._usual = self._recent = waited
         self._usual += _USUAL_WEIGHT * (waited - self._usual)

@@ -13,6 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from t2i_assets.crawl.config import FetchConfig
 from t2i_assets.crawl.guard import Guard
 
+_PAUSES = (0.2, 0.4)
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 Addresses = tuple[tuple[socket.AddressFamily, str], ...]
@@ -77,13 +78,13 @@ class GuardedResolver(AbstractResolver):
             ) from None
 
     async def _look_up(self, host: str) -> _Known:
-        loop = asyncio.get_running_loop()
         try:
-            infos = await loop.run_in_executor(self._threads, _getaddrinfo, host)
+            infos = await self._ask(host)
         except UnicodeError as error:
             known = _Known(self._clock() + self._config.dns_ttl_seconds, error=_no_name(error))
         except OSError as error:
-            known = _Known(self._clock() + self._config.dns_failure_seconds, error=error)
+            passing = error.errno == socket.EAI_AGAIN
+            known = _Known(self._clock() + (0.0 if passing else self._config.dns_failure_seconds), error=error)
         else:
             known = _Known(self._clock() + self._config.dns_ttl_seconds, infos)
         self._known[host] = known
@@ -91,6 +92,18 @@ class GuardedResolver(AbstractResolver):
         if len(self._known) > self._config.dns_cache_size:
             self._known.popitem(last=False)
         return known
+
+    async def _ask(self, host: str) -> Addresses:
+        """Ask the system; again where it says that it failed for now only."""
+        loop = asyncio.get_running_loop()
+        for pause in _PAUSES:
+            try:
+                return await loop.run_in_executor(self._threads, _getaddrinfo, host)
+            except socket.gaierror as error:
+                if error.errno != socket.EAI_AGAIN:
+                    raise
+            await asyncio.sleep(pause)
+        return await loop.run_in_executor(self._threads, _getaddrinfo, host)
 
     async def close(self) -> None:
         """Give up on the lookups that are still out."""

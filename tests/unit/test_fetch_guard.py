@@ -181,6 +181,18 @@ def test_a_name_is_looked_up_once_in_its_time(monkeypatch: pytest.MonkeyPatch) -
     assert (asked.count("a.test"), asked.count("gone.test")) == (2, 3)
 
 
+def test_a_failure_that_passes_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = iter([socket.gaierror(socket.EAI_AGAIN, "try again"), socket.gaierror(socket.EAI_AGAIN, "again"), [PUBLIC]])
+    dead = socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    async def work(resolver: GuardedResolver) -> list[str]:
+        return [await outcome(resolver, name) for name in ("late.test", "dead.test", "dead.test")]
+
+    found, asked = resolve(monkeypatch, {"late.test": lambda: next(later), "dead.test": dead}, work)
+    assert found == [PUBLIC, "gaierror", "gaierror"]
+    assert (asked.count("late.test"), asked.count("dead.test")) == (3, 6)
+
+
 def test_few_lookups_go_on_at_once_and_a_slow_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     running, most, lock = [0], [0], threading.Lock()
 

@@ -173,6 +173,14 @@ def test_encodings_are_undone(site: Site, encoding: str, body: bytes) -> None:
     assert fetch_one(site, Answer(body, headers=(("Content-Encoding", encoding),))).body == b"hello"
 
 
+def test_brotli_is_undone_where_it_is_installed_and_bounded(site: Site) -> None:
+    brotli = pytest.importorskip("brotli")
+    packed = (("Content-Encoding", "br"),)
+    assert fetch_one(site, Answer(brotli.compress(b"hello"), headers=packed)).body == b"hello"
+    bomb = fetch_one(site, Answer(brotli.compress(bytes(64 << 20)), headers=packed), max_bytes=10 << 20)
+    assert bomb.status == Status.TOO_LARGE
+
+
 def test_a_body_that_grows_beyond_measure_is_a_bomb_within_the_cap(site: Site) -> None:
     bomb = Answer(gzip.compress(bytes(4 << 20)), headers=(("Content-Encoding", "gzip"),))
     fetched = fetch_one(site, bomb, max_bytes=10 << 20)
