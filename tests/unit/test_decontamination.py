@@ -10,6 +10,7 @@ import pytest
 from t2i_assets.checks.duplicates import held_out
 from t2i_assets.corpus.artifacts import Manifest, publish, read_ref, write_ref
 from t2i_assets.corpus.blending import DEFAULT_RECIPES, BlendRecipe
+from t2i_assets.corpus.catalog import build_catalog, query
 from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.duplicates.config import ContaminationConfig
 from t2i_assets.corpus.duplicates.contamination import find_contamination, plain
@@ -166,3 +167,19 @@ def test_a_contaminated_image_that_gets_into_a_blend_fails_the_check_by_name(hom
     assert found.severity == dg.AssetCheckSeverity.WARN
     replace_blend(home, rows, recipe.model_copy(update={"decontaminate": ("exact", "perceptual", "text")}))
     assert not check(home).passed
+
+
+def test_the_funnel_counts_images_of_the_evaluation_set_and_what_is_alike_after_copies(home: Home) -> None:
+    build_catalog(home)
+    sql = (
+        "SELECT stage_order, reason, count FROM funnel WHERE stage_order IN (5, 9, 10) ORDER BY stage_order, count DESC"
+    )
+    assert [tuple(row.values()) for row in query(home, sql).to_pylist()] == [
+        (5, "passed", 58),
+        (5, "perceptual", 2),
+        (9, "passed", 57),
+        (9, "exact", 1),
+        (10, "passed", 56),
+        (10, "semantic", 1),
+    ]
+    assert query(home, "SELECT kind, detail FROM contamination ORDER BY kind").to_pylist()[0]["kind"] == "exact"
