@@ -11,7 +11,7 @@ READY := .venv/.ready
 
 export T2I_HOME
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui lint format constraints bench bench-ingest bench-duplicates clean clean-all
+.PHONY: help demo test ui lint format constraints bench bench-ingest bench-pages bench-duplicates clean clean-all
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -41,10 +41,13 @@ format: $(READY) ## put the code into its one format
 constraints: $(READY) ## resolve the dependencies again, keeping the versions that still fit
 	$(BIN)/uv pip compile pyproject.toml --all-extras --no-header --no-annotate --quiet -o constraints.txt
 
-bench: bench-ingest bench-duplicates ## every benchmark against the tools of the field
+bench: bench-ingest bench-pages bench-duplicates ## every benchmark against the tools of the field
 
 bench-ingest: $(READY) ## images per second against img2dataset, over HTTP and HTTPS (build/bench/ingest.json)
 	$(BIN)/python -m tests.bench.ingest $(BENCH_OPTIONS)
+
+bench-pages: $(READY) ## pages and images per second against Scrapy on the embedded site (build/bench/pages.json)
+	$(BIN)/python -m tests.bench.pages $(BENCH_OPTIONS)
 
 bench-duplicates: $(READY) ## duplicates among a million hashes: seconds, memory, recall
 	$(BIN)/python -m tests.bench.duplicates
