@@ -38,9 +38,9 @@ class CircuitBreaker:
         self._probes_in_vain = 0
         self._probe: asyncio.Future[None] | None = None
 
-    @property
-    def untroubled(self) -> bool:
-        return not self._seen
+    def closed(self) -> bool:
+        """Return whether requests are let in."""
+        return self._open_until == _NEVER
 
     async def enter(self) -> bool:
         """Return whether this request is the probe, as soon as it may be made; ``leave`` must follow.
@@ -48,14 +48,14 @@ class CircuitBreaker:
         While the circuit is open, waits for the next probe, of the first three; so no URL waits without end.
         Raises CircuitOpenError where that probe failed, and at once after three in vain.
         """
-        if self._closed():
+        if self.closed():
             return False
         if self._probe is None:
             wait = self._open_until - self._clock()
             if wait > 0 and self._probes_in_vain >= _PROBES_WAITED_FOR:
                 raise CircuitOpenError(self._words())
             await asyncio.sleep(max(0.0, wait))
-            if self._closed():
+            if self.closed():
                 return False
             if self._probe is None:
                 if self._clock() < self._open_until:  # another has probed in vain meanwhile
@@ -63,7 +63,7 @@ class CircuitBreaker:
                 self._probe = asyncio.get_running_loop().create_future()
                 return True
         await asyncio.wait([self._probe])
-        if self._closed():
+        if self.closed():
             return False
         raise CircuitOpenError(self._words())
 
@@ -83,13 +83,10 @@ class CircuitBreaker:
             self._probes_in_vain += 1
             self._open()
             self._end_probe()
-        elif self._closed():
+        elif self.closed():
             self._seen[status] += 1
             if self._seen.total() >= self._failures:
                 self._open()
-
-    def _closed(self) -> bool:
-        return self._open_until == _NEVER
 
     def _open(self) -> None:
         self._open_until = self._clock() + min(self._longest, self._cool_down * 2**self._probes_in_vain)

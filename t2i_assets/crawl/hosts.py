@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 
 from yarl import URL
 
@@ -34,8 +33,9 @@ class Host:
 
     @property
     def forgettable(self) -> bool:
-        """Whether nothing would be lost with what is known of the host."""
-        return not self._delay and self._next_start < time.monotonic() and self.slots.idle and self.breaker.untroubled
+        """Whether nothing that matters would be lost with what is known of the host."""
+        unhurt = self.slots.size == self.slots.most and self.breaker.closed()
+        return unhurt and self.slots.idle and not self._delay and self._next_start < time.monotonic()
 
     def set_delay(self, seconds: float) -> None:
         """Leave ``seconds`` between the starts of two requests."""
@@ -82,11 +82,12 @@ class Host:
 
 
 class Hosts:
-    """All hosts, and the limit over all of them; of hosts without anything special the last 10,000 are remembered."""
+    """All hosts, and the limit over all of them. From 10,000 on, those without anything special are forgotten."""
 
     def __init__(self, config: FetchConfig) -> None:
         self._config = config
-        self._hosts: OrderedDict[tuple[str | None, int | None], Host] = OrderedDict()
+        self._hosts: dict[tuple[str | None, int | None], Host] = {}
+        self._many = _REMEMBERED
         self.slots = AdaptiveLimit(config.concurrency, config.per_host_concurrency)
         self._outcomes = 0
         self._failures = 0
@@ -97,8 +98,8 @@ class Hosts:
         host = self._hosts.get(key)
         if host is None:
             host = self._hosts[key] = Host(self._config)
-            if len(self._hosts) > _REMEMBERED:
-                self._forget_some()
+            if len(self._hosts) > self._many:
+                self._forget(but=host)
         return host
 
     def learn(self, status: Status) -> None:
@@ -116,10 +117,6 @@ class Hosts:
             self.slots.grow(max(1.0, self.slots.size / 10))
         self._outcomes = self._failures = 0
 
-    def _forget_some(self) -> None:
-        oldest = [key for key, _ in zip(self._hosts, range(_REMEMBERED // 10), strict=False)]
-        for key in oldest:
-            if self._hosts[key].forgettable:
-                del self._hosts[key]
-            else:
-                self._hosts.move_to_end(key)
+    def _forget(self, but: Host) -> None:
+        self._hosts = {key: host for key, host in self._hosts.items() if host is but or not host.forgettable}
+        self._many = max(_REMEMBERED, 2 * len(self._hosts))

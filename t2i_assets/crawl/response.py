@@ -20,6 +20,7 @@ _ENCODINGS = frozenset(
 )
 _DISCARDED_BYTES = 65_536
 _DISCARDING_SECONDS = 1.0
+_WORDS = 500
 _EXPANSION_COUNTS_FROM = 1 << 20
 
 
@@ -104,7 +105,7 @@ def _unmangled(name: str, value: str) -> str:
 
 def classify(error: Exception, total_seconds: float) -> tuple[Status, str]:
     """Return the status and the words for what went wrong on the network."""
-    words = str(error) or type(error).__name__
+    words = " ".join(str(error).split())[:_WORDS] or type(error).__name__
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, SsrfBlockedError):
         return Status.SSRF_BLOCKED, str(cause)

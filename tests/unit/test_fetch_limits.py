@@ -143,7 +143,7 @@ def test_one_request_probes_while_the_others_wait_for_it() -> None:
         assert probe.result() is True
         breaker.leave(True, Status.HTTP_4XX)
         assert sorted(await asyncio.gather(*waiting)) == [False] * 4 + [True]
-        assert breaker.untroubled
+        assert breaker.closed()
 
     asyncio.run(work())
 
