@@ -12,6 +12,7 @@ import dagster as dg
 
 from t2i_assets.assets.source import serving
 from t2i_assets.corpus.artifacts import Artifact
+from t2i_assets.corpus.suppression import Suppression
 from t2i_assets.crawl.ledger import requests_file
 from t2i_assets.materialize import Metadata, Result, made, materialize
 from t2i_assets.metadata import count_table, funnel_table, host_table, thumbnails
@@ -60,7 +61,8 @@ def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
 
         with serving(settings, crawl) as reachable:
             earlier = find_previous(pipeline.place, snapshot) if crawl.recrawl else None
-            return crawl_pages(reachable, snapshot, out, out / LEDGER_FILE, url_progress(context), earlier)
+            purged = Suppression.load(pipeline.place)
+            return crawl_pages(reachable, snapshot, out, out / LEDGER_FILE, url_progress(context), earlier, purged)
 
     return materialize(
         context,
@@ -114,7 +116,9 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overri
         with serving(settings, crawl) as reachable:
             version = context.assets_def.code_versions_by_key[context.asset_key]
             earlier = find_previous(pipeline.place, snapshot, version) if crawl.recrawl else None
-            return fetch_images(pairs.path, reachable, snapshot, out, out / LEDGER_FILE, url_progress(context), earlier)
+            purged = Suppression.load(pipeline.place)
+            report = url_progress(context)
+            return fetch_images(pairs.path, reachable, snapshot, out, out / LEDGER_FILE, report, earlier, purged)
 
     return materialize(
         context,

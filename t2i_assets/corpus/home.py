@@ -56,6 +56,10 @@ class Home:
         return self.root / "evals" / kind / digest
 
     @property
+    def purges(self) -> Path:
+        return self.root / "purges"
+
+    @property
     def refs(self) -> Path:
         return self.root / "refs"
 

@@ -8,34 +8,45 @@ from typing import Any, Self
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from t2i_assets.corpus.suppression import NOTHING_PURGED, Suppression
 from t2i_assets.crawl.config import CrawlConfig, FolderSource, WebDatasetSource
 from t2i_assets.crawl.consent import Verdict, response_verdict
 from t2i_assets.crawl.decoder import decode
 from t2i_assets.crawl.fetch import ACCEPT_IMAGE, Fetched, Fetcher, Permit, Validators
 from t2i_assets.crawl.images import StoredImage
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.ledger import CrawlFailedError, Status
 from t2i_assets.crawl.recrawl import EarlierImages
 from t2i_assets.crawl.sources.local import LocalImageError, read_local
+from t2i_assets.crawl.suppressed import refusal, refusing
 from t2i_assets.crawl.workers import WorkerFailedError, Workers
 
 LOCAL = Verdict(True, "allowed", "a local source that the configuration names")
 _UNTYPED = ("", "application/octet-stream", "binary/octet-stream")
 _STATUS_OF_FAILURE = {"died": Status.DECODE_FAILED, "memory": Status.BOMB, "timeout": Status.BOMB}
 _DECODE_SECONDS = 30.0
+_ENOUGH_TO_JUDGE = 200
 
 
 class Acquirer:
     """Fetches, checks and decodes images. Use as an async context manager."""
 
     def __init__(
-        self, config: CrawlConfig, fetcher: Fetcher, permit: Permit, earlier: EarlierImages | None = None
+        self,
+        config: CrawlConfig,
+        fetcher: Fetcher,
+        permit: Permit,
+        earlier: EarlierImages | None = None,
+        suppression: Suppression = NOTHING_PURGED,
     ) -> None:
         self._config = config
         self._fetcher = fetcher
-        self._permit = permit
+        self._permit = refusing(permit, suppression)
+        self._suppression = suppression
         self._earlier = earlier
         self._decode = Workers(decode, config.images.workers, constants=(config.images,), seconds=_DECODE_SECONDS)
         self._stack = AsyncExitStack()
+        self._decoder_works = False
+        self._undecoded = 0
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._decode)
@@ -67,6 +78,17 @@ class Acquirer:
             fetched.detail = f"Content-Type {fetched.content_type!r} is not an image"
         return fetched
 
+    def _learn(self, fetched: Fetched) -> None:
+        """Stop where nothing can be decoded at all: then the decoder is at fault, not the images."""
+        if self._decoder_works or fetched.status != Status.DECODE_FAILED:
+            return
+        self._undecoded += 1
+        if self._undecoded >= _ENOUGH_TO_JUDGE:
+            raise CrawlFailedError(
+                f"not one of the first {self._undecoded} images could be decoded; "
+                f"the last was {fetched.url}: {fetched.detail}"
+            )
+
     async def _ask(self, url: str, validators: Validators | None) -> Fetched:
         limit = self._config.fetch.max_image_bytes
         return await self._fetcher.fetch(url, ACCEPT_IMAGE, limit, self._permit, validators)
@@ -83,6 +105,11 @@ class Acquirer:
     async def read(self, url: str, source: FolderSource | WebDatasetSource) -> Fetched:
         """Open an image of a local source."""
         fetched = Fetched(url, url, verdict=LOCAL, started=0.0)
+        rule = self._suppression.rule(url=url)
+        if rule:
+            fetched.verdict = refusal(rule)
+            fetched.status, fetched.detail = fetched.verdict.status, fetched.verdict.evidence
+            return fetched
         try:
             fetched.body = await asyncio.to_thread(read_local, url, source, self._config.fetch.max_image_bytes)
         except LocalImageError as error:
@@ -103,10 +130,17 @@ class Acquirer:
         except WorkerFailedError as error:
             fetched.status, fetched.detail = _STATUS_OF_FAILURE[error.kind], f"decoding: {error}"
             return None
-        if isinstance(image, StoredImage):
-            return image
-        fetched.status, fetched.detail = image
-        return None
+        if not isinstance(image, StoredImage):
+            fetched.status, fetched.detail = image
+            self._learn(fetched)
+            return None
+        self._decoder_works = True
+        rule = self._suppression.rule(key=image.key)
+        if rule:
+            fetched.verdict = refusal(rule)
+            fetched.status, fetched.detail = fetched.verdict.status, fetched.verdict.evidence
+            return None
+        return image
 
 
 def outcome_row(fetched: Fetched, image: StoredImage | None, pair: dict[str, Any], snapshot: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        cause = _first_leaf(error)
+        cause = None if error is None else first_leaf(error)
         try:
             if not self._removed:
                 self.close()
@@ -195,7 +195,7 @@ def finished(journal_directory: Path, purpose: str) -> dict[str, Any] | None:
     return dict(told["summary"])
 
 
-def _first_leaf(error: BaseException | None) -> BaseException | None:
+def first_leaf(error: BaseException) -> BaseException:
     """Return what began it: task groups wrap the first failure of their tasks in groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i_assets.corpus.digests import digest
+from t2i_assets.corpus.suppression import NOTHING_PURGED, Suppression
 from t2i_assets.crawl.archive_pages import take_archives
 from t2i_assets.crawl.config import CrawlConfig, Progress, SiteSource, silent
 from t2i_assets.crawl.consent import Verdict
@@ -25,6 +26,7 @@ from t2i_assets.crawl.page_links import read_links
 from t2i_assets.crawl.page_reader import PageReader
 from t2i_assets.crawl.recrawl import EarlierPages, Previous
 from t2i_assets.crawl.robots import Robots
+from t2i_assets.crawl.suppressed import refusing
 from t2i_assets.crawl.workers import Workers
 
 _PARSERS = 2
@@ -41,11 +43,12 @@ def crawl_pages(
     out_ledger_file: Path,
     progress: Progress = silent,
     previous: Previous | None = None,
+    suppression: Suppression = NOTHING_PURGED,
 ) -> dict[str, Any]:
     """Crawl from the start URLs and read the WARC files; write PAGES and the ledger of pages, archives and robots.txt.
 
     What was fetched is journalled in ``out_pages_dir``: a run that was killed goes on where it stopped. Pages that
-    ``previous`` has are asked for only if they changed.
+    ``previous`` has are asked for only if they changed; what ``suppression`` names is not asked for.
     Returns the funnel: pages tried, kept, by status, and links that lead off their site.
     Raises CrawlFailedError where not one page could be had, SourceError where a local archive is not there.
     """
@@ -56,7 +59,9 @@ def crawl_pages(
     with Journal(out_pages_dir / JOURNAL, purpose) as journal:
         ledger = PageLedger(journal.database)
         try:
-            off_site = asyncio.run(_take_all(config, snapshot, journal, ledger, out_pages_dir, progress, previous))
+            off_site = asyncio.run(
+                _take_all(config, snapshot, journal, ledger, out_pages_dir, progress, previous, suppression)
+            )
             if not ledger.pages:
                 archives = [row for row in ledger.rows() if row["kind"] == "archive"]
                 raise_if_all_failed("archive", archives, enough=1)
@@ -86,13 +91,15 @@ async def _take_all(
     out_pages_dir: Path,
     progress: Progress,
     previous: Previous | None,
+    suppression: Suppression,
 ) -> int:
     """Take the pages of sites, then those of archives; return how many links lead off their site."""
     sites = [source for source in config.sources if isinstance(source, SiteSource)]
     frontier = Frontier(journal.database, sites, config.fetch.per_host_concurrency)
     async with Workers(read_links, _PARSERS, seconds=_PARSE_SECONDS) as parse:
         if ledger.written(_SITES) is None:
-            await _crawl(frontier, config, snapshot, journal, parse, progress, previous, out_pages_dir / JOURNAL)
+            scratch = out_pages_dir / JOURNAL
+            await _crawl(frontier, config, snapshot, journal, parse, progress, previous, suppression, scratch)
             journal.commit()
             if not set(TAKEN) & set(journal.statuses("page")):
                 raise_if_all_failed("page", list(journal.rows("page")), enough=1)
@@ -110,6 +117,7 @@ async def _crawl(
     parse: Workers,
     progress: Progress,
     previous: Previous | None,
+    suppression: Suppression,
     scratch: Path,
 ) -> None:
     """Fetch what the journal does not hold yet."""
@@ -124,7 +132,7 @@ async def _crawl(
                 return Verdict(False, "not_asked", f"redirects off the site to {url}", Status.OFF_SITE)
             return await robots.verdict(url)
 
-        reader = PageReader(config, fetcher, permit, parse, earlier)
+        reader = PageReader(config, fetcher, refusing(permit, suppression), parse, earlier)
 
         async def work() -> None:
             while (link := await frontier.take()) is not None:

@@ -6,18 +6,21 @@ and resumed or not. What is known lies on disk, so ten million images need no mo
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 from t2i_assets.corpus.digests import digest, tree_digest
 from t2i_assets.corpus.shards import ShardWriter
+from t2i_assets.corpus.suppression import NOTHING_PURGED, Suppression
 from t2i_assets.crawl.acquire import Acquirer, measured, outcome_row
 from t2i_assets.crawl.config import CrawlConfig, FolderSource, Progress, WebDatasetSource, silent
 from t2i_assets.crawl.fetch import Fetcher
-from t2i_assets.crawl.journal import JOURNAL, Journal, finished
+from t2i_assets.crawl.journal import JOURNAL, Journal, finished, first_leaf
 from t2i_assets.crawl.ledger import CrawlFailedError, Status, raise_if_all_failed, write_ledger
 from t2i_assets.crawl.offers import Offers
+from t2i_assets.crawl.outage import OutageWatch
 from t2i_assets.crawl.recrawl import EarlierImages, Previous
 from t2i_assets.crawl.refusals import take_in
 from t2i_assets.crawl.robots import Robots
@@ -36,11 +39,12 @@ def fetch_images(
     out_ledger_file: Path,
     progress: Progress = silent,
     previous: Previous | None = None,
+    suppression: Suppression = NOTHING_PURGED,
 ) -> dict[str, Any]:
     """Fetch every image that a pair asks for; write shards, sidecars and one ledger row per image URL.
 
     What was fetched is journalled in ``out_shards_dir``: a run that was killed goes on where it stopped. Images that
-    ``previous`` has are asked for only if they changed.
+    ``previous`` has are asked for only if they changed; what ``suppression`` names is not asked for.
     Returns the funnel. Raises CrawlFailedError where many images were tried and not one was fetched.
     """
     purpose = digest([snapshot, config.identity("images"), tree_digest(pairs_dir)])
@@ -55,7 +59,7 @@ def fetch_images(
         wanted = offers.wanted()
         try:
             with _earlier_images(previous, config, place) as earlier:
-                asyncio.run(_fetch_all(offers, journal, earlier, config, snapshot, progress))
+                _run(_fetch_all(offers, journal, earlier, suppression, config, snapshot, progress))
             if wanted >= _ENOUGH_TO_JUDGE and not {Status.OK, Status.UNCHANGED} & set(offers.statuses()):
                 raise_if_all_failed("image", list(journal.rows("image")), _ENOUGH_TO_JUDGE)
         except CrawlFailedError:
@@ -77,6 +81,14 @@ def fetch_images(
     return summary
 
 
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, or raise the failure that began it instead of the group it comes in."""
+    try:
+        asyncio.run(work)
+    except BaseExceptionGroup as group:
+        raise first_leaf(group) from group
+
+
 def _earlier_images(
     previous: Previous | None, config: CrawlConfig, scratch: Path
 ) -> AbstractContextManager[EarlierImages | None]:
@@ -87,6 +99,7 @@ async def _fetch_all(
     offers: Offers,
     journal: Journal,
     earlier: EarlierImages | None,
+    suppression: Suppression,
     config: CrawlConfig,
     snapshot: str,
     progress: Progress,
@@ -95,6 +108,7 @@ async def _fetch_all(
     wanted = offers.wanted()
     counts = Counter(offers.statuses())
     sources = {source.name: source for source in config.sources}
+    watch = OutageWatch("image")
     turns = Turns(offers.todo(), config.fetch.per_host_concurrency)
 
     async def work() -> None:
@@ -106,6 +120,7 @@ async def _fetch_all(
                     fetched = await acquirer.read(url, source)
                 else:
                     fetched = await acquirer.fetch(url)
+                    watch.see(url, fetched.status, fetched.detail)
             finally:
                 turns.give_back(url)
             image = await acquirer.store(fetched, keep_bytes=isinstance(source, WebDatasetSource))
@@ -122,7 +137,7 @@ async def _fetch_all(
     async with AsyncExitStack() as stack:
         fetcher = await stack.enter_async_context(Fetcher(config))
         robots = Robots(fetcher, config, snapshot)
-        acquirer = await stack.enter_async_context(Acquirer(config, fetcher, robots.verdict, earlier))
+        acquirer = await stack.enter_async_context(Acquirer(config, fetcher, robots.verdict, earlier, suppression))
         async with asyncio.TaskGroup() as group:
             for _ in range(min(config.fetch.concurrency + _DECODING_PER_WORKER * config.images.workers, wanted)):
                 group.create_task(work())
