@@ -140,7 +140,9 @@ def _compare(
     )
     print(f"  ours reaches {ours / floor_rate:.0%} of it, start-up, network, journal and shards included")
     if not options.ours_only:
-        result |= _ratios(runs, wanted) | {"agreement": agreement(BUILD / "ours/shards", BUILD / "img2dataset/out")}
+        result |= _ratios(runs, wanted) | {
+            "agreement": agreement(BUILD / "ours/shards", BUILD / "img2dataset/out", directory)
+        }
         for kind, found in result["agreement"].items():
             print(f"agreement, {kind}: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items()))
     return result
