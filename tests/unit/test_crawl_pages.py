@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from t2i_assets.crawl.config import CrawlConfig, FetchConfig, SiteSource, Source
 from t2i_assets.crawl.frontier import host_name
 from t2i_assets.crawl.ledger import CrawlFailedError
 from t2i_assets.crawl.page_files import PageFiles
+from t2i_assets.crawl.page_links import MOST_LINKS
 from t2i_assets.crawl.pages import crawl_pages
 from t2i_assets.crawl.pairs import extract_pairs
 from tests.unit.crawl_site import Answer, Site, page, serving
@@ -33,10 +34,10 @@ def site() -> Iterator[Site]:
 class Result:
     """What the page stage wrote."""
 
-    def __init__(self, home: Path, sources: list[Source], *sites: Site, **more: Any) -> None:
+    def __init__(self, home: Path, sources: Sequence[Source], *sites: Site, **more: Any) -> None:
         self.home = home
         config = CrawlConfig(
-            sources=sources,
+            sources=list(sources),
             allow_loopback=[one.authority for one in sites],
             contact_url="https://us.test/bot",
             fetch=more.pop("fetch", FAST),
@@ -211,6 +212,14 @@ def fragile_read_links(body: bytes, content_type: str | None, url: str) -> tuple
     return read_links(body, content_type, url)
 
 
+def test_a_page_of_very_many_links_gives_the_first_ten_thousand(site: Site, tmp_path: Path) -> None:
+    trap = "".join(f"<a href=http://trap.test/{n}></a>" for n in range(150_000))
+    site.routes["/"] = page(f"<a href=/first>f</a>{trap}<a href=/last>l</a>")
+    result = Result(tmp_path, [SiteSource(name="site", start_urls=[site.url()])], site)
+    assert result.funnel["links_off_site"] == MOST_LINKS - 1
+    assert (site.count("/first"), site.count("/last")) == (1, 0)
+
+
 def test_headers_that_are_no_text_do_not_stop_the_crawl(site: Site, tmp_path: Path) -> None:
     head = b'HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=\xff\xfe\r\nETag: "\xe9"\r\nX-Robots-Tag: \xe9\r\n'
     site.routes |= {"/": linking("/odd"), "/odd": Answer(raw=head + b"Content-Length: 5\r\n\r\nhello")}
@@ -269,7 +278,7 @@ def test_pages_of_archives_come_after_those_of_the_sites(site: Site, tmp_path: P
         ),
         archive(tmp_path / "b.warc.gz", response("http://one.test/", "<p>again"), response("http://three.test/", "3")),
     ]
-    sources = [WarcSource(name="cc", paths=paths), SiteSource(name="site", start_urls=[site.url()])]
+    sources: list[Source] = [WarcSource(name="cc", paths=paths), SiteSource(name="site", start_urls=[site.url()])]
     result = Result(tmp_path / "home", sources, site)
     assert [(row["source"], row["url"], row["body"][:10]) for row in result.pages] == [
         ("site", site.url(), b"<!doctype "),
@@ -287,7 +296,7 @@ def test_pages_of_archives_come_after_those_of_the_sites(site: Site, tmp_path: P
 
 def test_archives_alone_need_no_site_and_one_that_is_not_there_is_told(site: Site, tmp_path: Path) -> None:
     whole = archive(tmp_path / "a.warc.gz", response("http://one.test/", "<p>one"))
-    sources: list[Source] = [WarcSource(name="cc", paths=[site.url("/gone.warc.gz"), whole])]
+    sources: Sequence[Source] = [WarcSource(name="cc", paths=[site.url("/gone.warc.gz"), whole])]
     result = Result(tmp_path / "home", sources, site)
     assert result.of_source == {"cc": ["http://one.test/"]}
     assert result.rows(site.url("/gone.warc.gz")) == [("cc", "http_4xx")]
@@ -299,7 +308,7 @@ def test_an_archive_that_is_done_is_not_read_again_after_a_failure(site: Site, t
     first = tmp_path / "a.warc.gz"
     archive(first, response("http://one.test/", "<p>one"))
     second = tmp_path / "b.warc.gz"
-    sources: list[Source] = [WarcSource(name="cc", paths=[str(first), str(second)])]
+    sources: Sequence[Source] = [WarcSource(name="cc", paths=[str(first), str(second)])]
     with pytest.raises(ValueError, match=r"b\.warc\.gz"):
         Result(tmp_path / "home", sources, site)
     first.unlink()
