@@ -4,6 +4,7 @@ import json
 import math
 import re
 import struct
+import warnings
 from typing import Any
 
 from PIL import Image
@@ -22,7 +23,8 @@ def read_exif(block: bytes) -> Image.Exif:
     """Parse an EXIF block; a damaged one is an empty one."""
     exif = Image.Exif()
     try:
-        exif.load(block)
+        with warnings.catch_warnings(action="ignore"):  # Pillow warns of each damaged block
+            exif.load(block)
     except (SyntaxError, struct.error, ValueError, OSError, KeyError, TypeError, IndexError):
         return Image.Exif()
     return exif
