@@ -192,7 +192,12 @@ class _Funnel:
             "rejected": dict(self.rejected.most_common()),
             "text_fields": dict(self._text_fields.most_common()),
             "text_labels": dict(self._labels.most_common()),
-            "rows_by_source": {name: dict(counts.most_common()) for name, counts in self.sources.items()},
+            "rows_by_source": {name: counts.total() for name, counts in self.sources.items()},
+            "outcomes_by_source": {
+                f"{name}: {outcome}": count
+                for name, counts in self.sources.items()
+                for outcome, count in counts.most_common()
+            },
         }
 
 

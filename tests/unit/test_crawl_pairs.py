@@ -103,12 +103,15 @@ def test_every_source_comes_into_one_table_and_each_row_knows_its_source(
         "rejected": {"bad_url": 1, "no_text": 1},
         "text_fields": {"alt": 61, "text": 1, "txt": 2},
         "text_labels": {"clean": 64},
-        "rows_by_source": {
-            "site": {"ok": 60},
-            "list": {"ok": 1, "bad_url": 1},
-            "photos": {"ok": 1},
-            "cc": {"ok": 1},
-            "old": {"ok": 1, "no_text": 1},
+        "rows_by_source": {"site": 60, "list": 2, "photos": 1, "cc": 1, "old": 2},
+        "outcomes_by_source": {
+            "site: ok": 60,
+            "list: ok": 1,
+            "list: bad_url": 1,
+            "photos: ok": 1,
+            "cc: ok": 1,
+            "old: ok": 1,
+            "old: no_text": 1,
         },
         "archive_statuses": {"ok": 1},
     }
