@@ -21,7 +21,6 @@ from t2i_assets.crawl.consent import NOT_ASKED, Verdict
 from t2i_assets.crawl.guard import BadUrlError, Guard, normalise_url
 from t2i_assets.crawl.hosts import Host, Hosts
 from t2i_assets.crawl.ledger import TRANSIENT, Status
-from t2i_assets.crawl.resolver import GuardedResolver
 from t2i_assets.crawl.response import (
     REDIRECTS,
     BadResponseError,
@@ -29,11 +28,12 @@ from t2i_assets.crawl.response import (
     classify,
     discard_body,
     judge_http_status,
+    raise_if_ours,
     read_body,
     readable,
     retry_after,
 )
-from t2i_assets.crawl.tls import tls_context
+from t2i_assets.crawl.session import open_session
 
 Permit = Callable[[str], Awaitable[Verdict]]
 """Judges one hop before it is asked."""
@@ -133,24 +133,7 @@ class Fetcher:
         self._hosts = Hosts(self._config)
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(
-            resolver=GuardedResolver(self._guard, self._config),
-            socket_factory=self._guard.make_socket,
-            ssl=tls_context(self._config),
-            limit=0,
-            use_dns_cache=False,  # the resolver has its own
-            keepalive_timeout=15,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            headers={"User-Agent": self._user_agent},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._config.connect_seconds),
-            trust_env=False,
-            max_line_size=self._config.max_header_bytes,
-            max_field_size=self._config.max_header_bytes,
-            max_headers=self._config.max_headers,
-        )
+        self._session = open_session(self._config, self._user_agent, self._guard)
         return self
 
     async def __aexit__(
@@ -173,6 +156,8 @@ class Fetcher:
         cut: bool = False,
     ) -> Fetched:
         """Fetch ``url`` and return its outcome; whatever the server does, this does not raise.
+
+        Raises CrawlFailedError where this process may open no more connections.
 
         ``permit`` judges each hop; without it (robots.txt itself) every hop is allowed. ``validators`` make the request
         conditional: what has not changed is ``unchanged``. ``cut`` keeps the first ``max_bytes`` of a longer body,
@@ -289,5 +274,6 @@ class Fetcher:
         except BadResponseError as error:
             result.status, result.detail = Status.BAD_RESPONSE, str(error)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise_if_ours(error)
             result.status, result.detail = classify(error, self._config.total_seconds)
         return waited

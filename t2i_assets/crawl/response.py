@@ -1,6 +1,7 @@
 """What a response means, how much of it is read, and what is made of one that breaks off."""
 
 import asyncio
+import errno
 import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -11,7 +12,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from t2i_assets.crawl.guard import SsrfBlockedError
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.ledger import CrawlFailedError, Status
 
 REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -101,6 +102,16 @@ def _unmangled(name: str, value: str) -> str:
     if name.lower() == "location":
         return "".join(f"%{ord(one) - 0xDC00:02X}" if "\udc80" <= one <= "\udcff" else one for one in value)
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def raise_if_ours(error: Exception) -> None:
+    """Raise CrawlFailedError where not the server failed but this machine, for every URL alike."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+        raise CrawlFailedError(
+            f"no connection can be opened any more ({cause.strerror}): raise the limit (ulimit -n), or lower "
+            "fetch.concurrency"
+        ) from error
 
 
 def classify(error: Exception, total_seconds: float) -> tuple[Status, str]:

@@ -188,6 +188,14 @@ def test_robots_txt_that_fails_is_read_as_the_rfc_says(site: Site, tmp_path: Pat
         assert site.count("/") == 0
 
 
+def test_a_robots_txt_longer_than_the_limit_is_read_as_far_as_it(site: Site, tmp_path: Path) -> None:
+    rules = b"User-agent: *\nDisallow: /early\n" + b"# nothing\n" * 100_000 + b"Disallow: /late\n"
+    site.routes |= {"/robots.txt": Answer(rules, "text/plain"), "/early": page("x"), "/late": page("x")}
+    result = crawl_one_page(site, tmp_path, "<a href=/early>e</a><a href=/late>l</a>")
+    assert (result.status(site, "/early"), result.status(site, "/late")) == ("robots_disallowed", "ok")
+    assert (result.status(site, "/robots.txt"), result.row(site, "/robots.txt")["bytes"]) == ("too_large", 512_000)
+
+
 def test_a_redirect_is_judged_by_robots_txt_too(site: Site, tmp_path: Path) -> None:
     site.routes["/robots.txt"] = Answer(b"User-agent: *\nDisallow: /no", "text/plain")
     row = crawl_one_image(site, tmp_path, Answer(status=302, headers=(("Location", "/no/x.png"),)))

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -116,6 +118,14 @@ def test_what_speaks_no_tls_is_named_so() -> None:
     assert fetched.status == Status.TLS, fetched.detail
 
 
+def test_a_handshake_that_never_comes_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        (fetched,) = fetch(configure(address, connect_seconds=0.3), f"https://{address}/")
+    assert (fetched.status, fetched.detail) == (Status.TIMEOUT, f"Connection timeout to host https://{address}/")
+    assert fetched.seconds < 3
+
+
 def test_a_redirect_from_https_to_http_is_followed_and_shows(site: Site, tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -219,6 +229,30 @@ def test_a_location_of_any_bytes_is_followed(site: Site, location: bytes, path: 
     site.routes[path] = Answer(b"hello")
     (fetched,) = fetch(configure(site.authority), site.url("/a"))
     assert (fetched.body, fetched.final_url) == (b"hello", site.url(path))
+
+
+OPEN_TOO_MANY = """
+import asyncio, resource, sys
+from t2i_assets.crawl.config import CrawlConfig
+from t2i_assets.crawl.fetch import Fetcher
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+config = CrawlConfig.model_validate_json(sys.argv[1])
+
+async def work():
+    async with Fetcher(config) as fetcher:
+        await asyncio.gather(*(fetcher.fetch(f"{sys.argv[2]}{number}", "*/*", 9) for number in range(32)))
+
+asyncio.run(work())
+"""
+
+
+def test_a_machine_that_can_open_no_connection_stops_the_run(site: Site) -> None:
+    site.routes |= {f"/{number}": Answer(b"hello", delay=0.5) for number in range(32)}
+    config = configure(site.authority, per_host_concurrency=32)
+    command = [sys.executable, "-c", OPEN_TOO_MANY, config.model_dump_json(), site.url("/")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "CrawlFailedError: no connection can be opened any more (Too many open files)" in done.stderr
 
 
 # Circuits
