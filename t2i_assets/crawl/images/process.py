@@ -53,8 +53,9 @@ def process_image(body: bytes, config: ImageConfig, keep_bytes: bool = False) ->
     opened = open_image(body)
     _check_size(opened.width, opened.height, config)
     decoded = decode(body, opened, config)
-    whole = scaled(decoded.pixels, config, by_dct=decoded.by_dct)
     turned = opened.orientation in (5, 6, 7, 8)
+    original = (opened.height, opened.width) if turned else (opened.width, opened.height)
+    whole = scaled(decoded.pixels, config, original if decoded.by_dct else None)
     if keep_bytes and opened.format in _EXT_OF_KEPT:
         data, ext, (width, height) = bytes(body), _EXT_OF_KEPT[opened.format], (opened.width, opened.height)
     else:
@@ -65,8 +66,8 @@ def process_image(body: bytes, config: ImageConfig, keep_bytes: bool = False) ->
         image_ext=ext,
         width=width,
         height=height,
-        original_width=opened.height if turned else opened.width,
-        original_height=opened.width if turned else opened.height,
+        original_width=original[0],
+        original_height=original[1],
         original_bytes=len(body),
         original_format=opened.format,
         original_sha256=hashlib.sha256(body).hexdigest(),

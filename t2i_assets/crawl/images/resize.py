@@ -38,24 +38,27 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
             return pixels
 
 
-def scaled(pixels: Pixels, config: ImageConfig, by_dct: bool = False) -> Pixels:
+def scaled(pixels: Pixels, config: ImageConfig, original: tuple[int, int] | None = None) -> Pixels:
     """Return the whole picture at the stored scale: its shorter side is ``size``, unless ``resize`` is ``no``.
 
-    ``keep_ratio`` makes nothing larger. ``by_dct`` says that the decoder has averaged the pixels already.
+    ``keep_ratio`` makes nothing larger. ``original`` is the upright (width, height) where the decoder made it smaller
+    already, which rounds its sides up: the stored sides follow from the original's.
     """
     height, width = pixels.shape[:2]
     pixels = np.ascontiguousarray(pixels)
     if config.resize == "no" or (config.resize == "keep_ratio" and min(height, width) <= config.size):
         return pixels
     scale = config.size / min(height, width)
-    if scale == 1:
-        return pixels
-    target = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if scale > 1:
+    across, down = original or (width, height)
+    whole_scale = config.size / min(across, down)
+    target = (max(1, round(across * whole_scale)), max(1, round(down * whole_scale)))
+    if whole_scale > 1:
         return np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_LANCZOS4), np.uint8)
     if config.resampling == "lanczos":
         return np.asarray(Image.fromarray(pixels).resize(target, Image.Resampling.LANCZOS))
-    averaged = by_dct and scale * _AVERAGED_ENOUGH > 1
+    if target == (width, height):
+        return pixels
+    averaged = original is not None and scale * _AVERAGED_ENOUGH > 1
     method = cv2.INTER_LINEAR if averaged else cv2.INTER_AREA
     return np.asarray(cv2.resize(pixels, target, interpolation=method), np.uint8)
 
