@@ -31,10 +31,14 @@ def sends(data: bytes) -> Disease:
     return disease
 
 
+class Reset(Exception):
+    """The connection is to be broken off, not closed."""
+
+
 def resets_after(data: bytes) -> Disease:
     async def disease(write: Write, path: str) -> None:
         await write(data)
-        raise ConnectionResetError
+        raise Reset
 
     return disease
 
@@ -186,7 +190,7 @@ class HostileSite:
                 else:
                     self.asked[name] += 1
                     await disease(write, path)
-            except ConnectionResetError:
+            except Reset:
                 linger = struct.pack("ii", 1, 0)
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
