@@ -29,7 +29,7 @@ from t2i_assets.crawl.robots import Robots
 from t2i_assets.crawl.suppressed import refusing
 from t2i_assets.crawl.workers import Workers
 
-_PARSERS = 2
+_MOST_PARSERS = 2
 _PARSING_AHEAD = 8
 _PARSE_SECONDS = 10.0
 _SITES = 0
@@ -96,7 +96,8 @@ async def _take_all(
     """Take the pages of sites, then those of archives; return how many links lead off their site."""
     sites = [source for source in config.sources if isinstance(source, SiteSource)]
     frontier = Frontier(journal.database, sites, config.fetch.per_host_concurrency)
-    async with Workers(read_links, _PARSERS, seconds=_PARSE_SECONDS) as parse:
+    parsers = min(config.images.workers, _MOST_PARSERS)
+    async with Workers(read_links, parsers, seconds=_PARSE_SECONDS) as parse:
         if ledger.written(_SITES) is None:
             scratch = out_pages_dir / JOURNAL
             await _crawl(frontier, config, snapshot, journal, parse, progress, previous, suppression, scratch)
