@@ -224,7 +224,8 @@ class Fetcher:
                 return
             wait = self._wait_before(attempt, result)
             if wait > self._config.max_wait_seconds:
-                result.detail = f"{result.detail}; asks for a wait of {wait:.0f} s"
+                asked = result.headers.get("Retry-After", "none")  # literally: seconds to a date differ by the run
+                result.detail = f"{result.detail}; not waited for, Retry-After: {asked}"
                 return
             host.pause(wait)
             await asyncio.sleep(wait)

@@ -210,6 +210,14 @@ def test_the_beginning_of_a_long_body_is_kept_where_asked(
     assert (fetched.status, fetched.body) == (Status.TOO_LARGE, body)
 
 
+@pytest.mark.parametrize("asked", ["86400", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_a_plea_to_wait_too_long_is_recorded_as_it_was_made(site: Site, asked: str) -> None:
+    site.routes["/x"] = Answer(status=503, headers=(("Retry-After", asked),))
+    (fetched,) = fetch(configure(site.authority, retries=2), site.url("/x"))
+    assert (fetched.status, fetched.attempts) == (Status.HTTP_5XX, 1)
+    assert fetched.detail == f"HTTP 503; not waited for, Retry-After: {asked}"
+
+
 # Connections
 
 
