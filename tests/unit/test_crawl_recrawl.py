@@ -18,6 +18,8 @@ from t2i_assets.crawl.pages import crawl_pages
 from t2i_assets.crawl.pairs import extract_pairs
 from t2i_assets.crawl.recrawl import EarlierImages, EarlierPages, Previous, find_previous
 from t2i_assets.crawl.shards import fetch_images
+from t2i_assets.synthweb.config import SMOKE_SITE
+from t2i_assets.synthweb.server import running
 from tests.unit.crawl_site import Answer, Site, page, picture, serving
 
 FAST = FetchConfig(retries=0, backoff_seconds=0.01, tdm=False)
@@ -267,6 +269,39 @@ def test_an_image_whose_shard_is_damaged_is_fetched_again(gallery: Site, tmp_pat
         assert found.image("0" * 32) is None
     tar.unlink()
     assert set(crawl_images(config, gallery, tmp_path / "2", previous).values()) == {"ok"}
+
+
+def test_a_second_crawl_of_the_embedded_site_writes_the_same_and_fetches_little(tmp_path: Path) -> None:
+    quick = SMOKE_SITE.model_copy(update={"slow_seconds": 0.1, "drip_seconds": 0.5, "retry_after": 0})
+    with running(quick) as base:
+        config = CrawlConfig(
+            sources=[SiteSource(name="site", start_urls=[f"{base}/"])],
+            allow_loopback=[base.removeprefix("http://")],
+            fetch=FetchConfig(backoff_seconds=0.05),
+        )
+        previous = None
+        for home in (tmp_path / "1", tmp_path / "2"):
+            crawl_pages(config, "demo", home / "pages", home / "pages.parquet", previous=previous)
+            extract_pairs(home / "pages", home / "pairs", "demo", config)
+            fetch_images(home / "pairs", config, "demo", home / "shards", home / "images.parquet", previous=previous)
+            settings = config.images.model_dump(mode="json")
+            previous = Previous(
+                home / "pages", home / "pages.parquet", home / "shards", home / "images.parquet", settings
+            )
+    for directory in ("pages", "pairs", "shards"):
+        names = {path.name for path in (tmp_path / "1" / directory).glob("[0-9]*")}
+        for name in names:
+            assert (tmp_path / "1" / directory / name).read_bytes() == (tmp_path / "2" / directory / name).read_bytes()
+    for kind, file in (("page", "pages.parquet"), ("image", "images.parquet")):
+        one, two = (
+            {row["url"]: row for row in read_rows(tmp_path / number / file, LEDGER) if row["kind"] == kind}
+            for number in ("1", "2")
+        )
+        assert set(one) == set(two)
+        fetched = [url for url in one if one[url]["status"] == "ok" and one[url]["etag"]]
+        assert len(fetched) > 20
+        assert {two[url]["status"] for url in fetched} == {"unchanged"}
+        assert all(two[url]["consent"] == one[url]["consent"] for url in one)
 
 
 # Which snapshot
