@@ -1,26 +1,33 @@
-"""What stands on a page: links, robots tags, licence, images and every text about them, with the field of each."""
+"""What stands on a page: links, robots tags, language, licences, images and every text about them."""
 
 import codecs
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser
 from yarl import URL
 
+from t2i_assets.crawl.candidates import ImageCandidate, Text, link
 from t2i_assets.crawl.guard import BadUrlError, normalise_url
+from t2i_assets.crawl.html_images import BodyImages, enclosing, parse_srcset
+from t2i_assets.crawl.html_metadata import json_ld_offers, metadata_offers
 
-LAZY_ATTRIBUTES = (
-    "data-src",
-    "data-original",
-    "data-lazy-src",
-    "data-lazy",
-    "data-url",
-    "data-image",
-    "data-hi-res-src",
-)
-LAZY_SRCSETS = ("data-srcset", "data-lazy-srcset")
+__all__ = ["ImageCandidate", "Page", "Text", "cut_hostile", "decode_html", "parse_page", "parse_srcset"]
+
+# The encodings of the web (WHATWG Encoding Standard) by Python's names; other codecs may raise, or take minutes.
+_CODECS = {
+    "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
+    "gb2312": "gbk", "shift_jis": "cp932", "euc_kr": "cp949", "utf-16": "utf-16-le",
+} | {
+    name: name
+    for name in (
+        "utf-8", "utf-16-le", "utf-16-be", "gbk", "gb18030", "big5", "big5hkscs", "euc_jp", "iso2022_jp", "cp932",
+        "cp949", "koi8-r", "koi8-u", "cp866", "cp874", "mac-roman", "mac-cyrillic",
+        *(f"cp{number}" for number in range(1250, 1259)),
+        *(f"iso8859-{part}" for part in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)),
+    )
+}  # fmt: skip
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
 _CLOSE_THEMSELVES = frozenset([
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
@@ -31,42 +38,18 @@ _FORMATTING = frozenset([
 ])  # fmt: skip
 _MAX_DEPTH = 20_000
 _MAX_REOPENED = 300_000
-_UNREADABLE_TYPES = ("image/svg+xml", "image/avif", "image/jxl", "image/heic")
-
-
-@dataclass(frozen=True)
-class Text:
-    """One text about an image, as it stands on the page, and the field it came from."""
-
-    text: str
-    field: str
-
-
-@dataclass(frozen=True)
-class ImageCandidate:
-    """One image of a page. ``url`` is absolute, or what stood there where it is no address (``problem`` says why).
-
-    Of a data URI the kind and a digest are kept.
-    """
-
-    url: str
-    field: str
-    position: int
-    texts: tuple[Text, ...]
-    width: int | None = None
-    height: int | None = None
-    problem: str | None = None
 
 
 @dataclass
 class Page:
-    """What was read from one page."""
+    """What was read from one page; ``language`` is what it declares."""
 
     url: str
     base: str
     links: list[str] = field(default_factory=list)
     metas: list[tuple[str, str]] = field(default_factory=list)
     license_url: str | None = None
+    language: str | None = None
     images: list[ImageCandidate] = field(default_factory=list)
 
 
@@ -75,10 +58,22 @@ def parse_page(body: bytes, content_type: str | None, url: str) -> Page:
     tree = LexborHTMLParser(cut_hostile(decode_html(body, content_type)))
     page = Page(url, _base(tree, url))
     base = URL(page.base)
-    page.metas = [(m.attributes.get("name") or "", m.attributes.get("content") or "") for m in tree.css("meta[name]")]
+    metas = [node.attributes for node in tree.css("meta[name], meta[property]")]
+    page.metas = [(meta["name"] or "", meta.get("content") or "") for meta in metas if "name" in meta]
     page.links = list(_links(tree, base))
-    page.license_url = _license(tree, base)
-    page.images = list(_images(tree, base))
+    page.language = _language(tree)
+    page.license_url, licenses = _licenses(tree, base)
+    properties = [
+        ((meta.get("property") or meta.get("name") or "").strip().lower(), meta.get("content") or "") for meta in metas
+    ]
+    described = json_ld_offers(tree, base)
+    license_of = {
+        address: one.license_url for one in described if one.license_url and (address := link(one.address, base))
+    }
+    offers = [*BodyImages(tree, licenses).offers(), *metadata_offers(tree, properties), *described]
+    page.images = [
+        offer.candidate(position, base, license_of, page.license_url) for position, offer in enumerate(offers)
+    ]
     return page
 
 
@@ -96,9 +91,11 @@ def decode_html(body: bytes, content_type: str | None) -> str:
     for name in (declared and declared[1], inside and inside[1].decode("ascii")):
         if name:
             try:
-                return body.decode({"iso-8859-1": "cp1252", "latin1": "cp1252"}.get(name.lower(), name), "replace")
+                codec = codecs.lookup(name).name
             except LookupError:
                 continue
+            if codec in _CODECS:
+                return body.decode(_CODECS[codec], "replace")
     return body.decode("utf-8", "replace")
 
 
@@ -136,142 +133,36 @@ def _base(tree: LexborHTMLParser, url: str) -> str:
 
 
 def _links(tree: LexborHTMLParser, base: URL) -> Iterator[str]:
-    for node in tree.css("a[href], area[href]"):
-        if "nofollow" in (node.attributes.get("rel") or "").lower().split():
-            continue
+    """Yield the address of each link once; those that ask not to be followed are left out."""
+    addresses = dict.fromkeys(
+        (node.attributes.get("href") or "").strip()
+        for node in tree.css("a[href], area[href]")
+        if "nofollow" not in (node.attributes.get("rel") or "").lower().split()
+    )
+    for address in addresses:
         try:
-            yield normalise_url(node.attributes.get("href") or "", base)
+            yield normalise_url(address, base)
         except BadUrlError:
             continue  # mailto:, javascript: and the like lead to no page
 
 
-def _license(tree: LexborHTMLParser, base: URL) -> str | None:
-    for node in tree.css("a[rel][href], link[rel][href]"):
-        if "license" in (node.attributes.get("rel") or "").lower().split():
-            try:
-                return normalise_url(node.attributes.get("href") or "", base)
-            except BadUrlError:
-                continue
-    return None
+def _language(tree: LexborHTMLParser) -> str | None:
+    node = tree.css_first("html[lang]")
+    return ((node.attributes.get("lang") or "").strip()[:35] or None) if node is not None else None
 
 
-def _images(tree: LexborHTMLParser, base: URL) -> Iterator[ImageCandidate]:
-    position = 0
-    for node in tree.css("img"):
-        address, where = _largest(node)
-        yield _candidate(address, where, position, _texts(node), base, _pixels(node, "width"), _pixels(node, "height"))
-        position += 1
-    for node in tree.css(
-        'meta[property="og:image"], meta[property="og:image:url"], meta[property="og:image:secure_url"]'
-    ):
-        alt = tree.css_first('meta[property="og:image:alt"]')
-        text = (alt.attributes.get("content") or "") if alt else ""
-        texts = (Text(text, "og:image:alt"),) if text.strip() else ()
-        yield _candidate(node.attributes.get("content") or "", "og:image", position, texts, base)
-        position += 1
-
-
-def _candidate(
-    address: str,
-    where: str,
-    position: int,
-    texts: tuple[Text, ...],
-    base: URL,
-    width: int | None = None,
-    height: int | None = None,
-) -> ImageCandidate:
-    problem = None
-    if not address.strip():
-        url, problem = str(base), "no_address"
-    elif address.strip().lower().startswith("data:"):
-        kind, _, data = address.strip().partition(",")
-        url, problem = f"{kind[:64]},{hashlib.sha256(data.encode()).hexdigest()[:16]}…", "data_uri"
-    else:
-        try:
-            url = normalise_url(address, base)
-        except BadUrlError:
-            url, problem = address.strip()[:2000], "bad_url"
-    return ImageCandidate(url, where, position, texts, width, height, problem)
-
-
-def _largest(node: LexborNode) -> tuple[str, str]:
-    """Return the address of the largest form of an ``<img>`` and the attribute it stood in.
-
-    A ``srcset`` (its own, a lazy one, or those of the surrounding ``<picture>``) names larger forms than ``src``; a
-    lazy-load attribute names the image for which ``src`` holds the place.
-    """
-    attributes = node.attributes
-    sets = [(attributes.get(name), name) for name in ("srcset", *LAZY_SRCSETS)]
-    sets += [(text, "picture") for text in _picture_sets(node)]
-    choices = [
-        (size, -rank, url, name) for rank, (text, name) in enumerate(sets) for size, url in parse_srcset(text or "")
-    ]
-    if choices:
-        _, _, url, name = max(choices, key=lambda choice: choice[:2])
-        return url, name
-    for name in LAZY_ATTRIBUTES:
-        if (attributes.get(name) or "").strip():
-            return attributes[name] or "", name
-    return attributes.get("src") or "", "src"
-
-
-def _picture_sets(node: LexborNode) -> Iterator[str]:
-    parent = node.parent
-    if parent is None or parent.tag != "picture":
-        return
-    for source in parent.css("source"):
-        if (source.attributes.get("type") or "").strip().lower() not in _UNREADABLE_TYPES:
-            yield source.attributes.get("srcset") or source.attributes.get("data-srcset") or ""
-
-
-def parse_srcset(text: str) -> list[tuple[float, str]]:
-    """Return (size, address) of each candidate; ``640w`` counts as 640, ``2x`` as 2, no descriptor as 1.
-
-    An address may hold commas (HTML standard, "parse a srcset attribute"): only one at its end, or one after its
-    descriptors, parts candidates. Data URIs, which hold a place for the real image, are left out.
-    """
-    found = []
-    position = 0
-    while match := re.compile(r"[\s,]*(\S+)").match(text, position):
-        address, position = match[1], match.end()
-        descriptors = ""
-        if address.endswith(","):
-            address = address.rstrip(",")
-        else:
-            comma = text.find(",", position)
-            end = len(text) if comma < 0 else comma
-            descriptors, position = text[position:end], end
-        size = re.search(r"(?:^|\s)(\d+(?:\.\d+)?)[wx](?=\s|$)", descriptors)
-        if address and not address.lower().startswith("data:"):
-            found.append((float(size[1]) if size else 1.0, address))
-    return found
-
-
-def _texts(node: LexborNode) -> tuple[Text, ...]:
-    """Return the texts about an ``<img>`` in order of trust; empty ones are none."""
-    attributes = node.attributes
-    caption = _figcaption(node)
-    found = [
-        (attributes.get("alt"), "alt"),
-        (caption, "figcaption"),
-        (attributes.get("title"), "title"),
-        (attributes.get("aria-label"), "aria-label"),
-    ]
-    return tuple(Text(text, name) for text, name in found if text and text.strip())
-
-
-def _figcaption(node: LexborNode) -> str | None:
-    parent = node.parent
-    for _ in range(6):
-        if parent is None:
-            return None
-        if parent.tag == "figure":
-            caption = parent.css_first("figcaption")
-            return caption.text(separator=" ") if caption else None
-        parent = parent.parent
-    return None
-
-
-def _pixels(node: LexborNode, name: str) -> int | None:
-    match = re.match(r"\s*(\d{1,6})(?:px)?\s*(?:$|\D)", node.attributes.get(name) or "")
-    return int(match[1]) if match and "%" not in (node.attributes.get(name) or "") else None
+def _licenses(tree: LexborHTMLParser, base: URL) -> tuple[str | None, dict[int, str]]:
+    """Return the licence of the page, and by figure those that stand inside one: they are of its images alone."""
+    of_page = None
+    of_figure: dict[int, str] = {}
+    for node in tree.css("a[rel][href], link[rel][href], area[rel][href], [itemprop=license][href]"):
+        attributes = node.attributes
+        if "license" not in f"{attributes.get('rel')} {attributes.get('itemprop')}".lower().split():
+            continue
+        address = link(attributes.get("href"), base)
+        figure = enclosing(node, "figure", 6)
+        if address and figure is not None:
+            of_figure.setdefault(figure.mem_id, address)
+        elif address:
+            of_page = of_page or address
+    return of_page, of_figure

@@ -13,7 +13,10 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from t2i_assets.crawl.config import TextConfig
 
-FIELD_ORDER = ("alt", "figcaption", "title", "aria-label", "og:image:alt")
+FIELD_ORDER = (
+    "alt", "figcaption", "title", "aria-label", "aria-labelledby", "og:image:alt", "twitter:image:alt",
+    "json-ld:caption", "json-ld:description", "json-ld:name",
+)  # fmt: skip
 """Fields in order of trust: the first clean text becomes the alt text of a sample."""
 
 LABELS = (

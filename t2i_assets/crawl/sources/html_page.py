@@ -26,7 +26,7 @@ def page_pairs(page: dict[str, Any], config: CrawlConfig, snapshot: str) -> list
             image.texts,
             image.width,
             image.height,
-            parsed.license_url,
+            image.license_url,
             image.problem or denied,
         )
         for image in parsed.images
