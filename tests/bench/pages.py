@@ -44,7 +44,7 @@ class Run:
 def main() -> None:
     """Run the benchmark as the command line asks."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pages", type=int, default=320, help="content pages of the site; ten images on each")
+    parser.add_argument("--pages", type=int, default=1000, help="content pages of the site, ten images on each")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--per-host", type=int, default=8, help="requests in flight, for both sides")
     options = parser.parse_args()
