@@ -91,8 +91,8 @@ def publish(path: Path, manifest: Manifest, write: Callable[[Path], dict[str, An
     ``write`` gets the partial directory and may return the summary. What stood at ``path`` before is
     replaced. Where ``path`` already holds an artifact of this digest, nothing is done.
     """
-    with _locked(path):
-        _recover(path)
+    with locked(path):
+        recover(path)
         present = read_artifact(path)
         if present is not None and present.digest == manifest.digest:
             return present
@@ -110,12 +110,12 @@ def publish(path: Path, manifest: Manifest, write: Callable[[Path], dict[str, An
             finished = Artifact(path=partial, manifest=manifest.model_copy(update=done))
             (partial / "manifest.tmp").write_text(finished.manifest.model_dump_json(indent=1))
             (partial / "manifest.tmp").rename(partial / "manifest.json")
-        _swap(partial, path)
+        swap(partial, path)
         return Artifact(path=path, manifest=finished.manifest)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Let one process at a time prepare what goes to ``path``; the others wait and then find it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with (path.parent / f".{path.name}.lock").open("w") as file:
@@ -127,7 +127,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _swap(partial: Path, path: Path) -> None:
+def swap(partial: Path, path: Path) -> None:
     """Put ``partial`` at ``path``; what stood there steps aside first and is deleted last."""
     old = _aside(path)
     if path.exists():
@@ -137,8 +137,8 @@ def _swap(partial: Path, path: Path) -> None:
         shutil.rmtree(old)
 
 
-def _recover(path: Path) -> None:
-    """Finish what a kill in the middle of ``_swap`` left: bring the old artifact back, or delete what is left of it."""
+def recover(path: Path) -> None:
+    """Finish what a kill in the middle of ``swap`` left: bring the old artifact back, or delete what is left of it."""
     old = _aside(path)
     if old.exists() and not path.exists():
         old.rename(path)

@@ -38,6 +38,8 @@ FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "human_samples": (schemas.SAMPLES, ("human/[!.]*/[0-9]*.parquet",)),
     "duplicates": (schemas.DUPLICATES, ("dedup/[!.]*/[0-9]*.parquet", "semantic/[!.]*/[0-9]*.parquet")),
     "contamination": (schemas.CONTAMINATION, ("contamination/[!.]*/[0-9]*.parquet",)),
+    "purges": (schemas.PURGES, ("purges/[!.]*/purges.parquet",)),
+    "tainted_models": (schemas.TAINTED, ("purges/[!.]*/tainted.parquet",)),
     "human_captions": (schemas.CAPTIONS, ("human/[!.]*/captions.parquet",)),
     "synthetic_captions": (schemas.CAPTIONS, ("captions/[!.]*/[!.]*/[0-9]*.parquet",)),
     "scores": (schemas.SCORES, ("scores/[!.]*/[!.]*/[0-9]*.parquet",)),
@@ -172,6 +174,13 @@ VIEWS: tuple[View, ...] = (
         _about(schemas.CONTAMINATION),
         "SELECT * EXCLUDE (filename) FROM {contamination}",
         schemas.CONTAMINATION,
+    ),
+    View("purges", _about(schemas.PURGES), "SELECT * EXCLUDE (filename) FROM {purges}", schemas.PURGES),
+    View(
+        "tainted_models",
+        _about(schemas.TAINTED),
+        "SELECT * EXCLUDE (filename) FROM {tainted_models}",
+        schemas.TAINTED,
     ),
     View(
         "captions",

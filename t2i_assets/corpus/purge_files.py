@@ -1,0 +1,135 @@
+"""What a purge does to files: rows go from tables, members from tars, and everything else keeps its bytes."""
+
+import json
+import os
+import shutil
+import tarfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from t2i_assets.corpus.artifacts import locked, read_artifact, recover, swap
+from t2i_assets.corpus.digests import tree_digest
+from t2i_assets.corpus.home import Home
+from t2i_assets.corpus.schemas import SAMPLES
+from t2i_assets.corpus.shards import TarWriter
+from t2i_assets.corpus.suppression import Suppression
+from t2i_assets.corpus.tables import as_table, write_table
+
+LEDGER_CLEARED = ("etag", "last_modified", "sha256")
+
+
+@dataclass(frozen=True)
+class Victims:
+    """What goes: samples by key and URL, hosts, and the bodies of the pages where a purged sample's texts stand."""
+
+    rules: Suppression
+    pages: frozenset[str]
+
+
+def purge_artifact(path: Path, victims: Victims) -> bool:
+    """Take the victims out of one artifact in one rename and drop its unfinished tries; return whether it changed.
+
+    Waits for the process that is making the artifact, as ``publish`` does.
+    """
+    with locked(path):
+        recover(path)
+        for partial in path.parent.glob(f".{path.name}.*.partial"):
+            shutil.rmtree(partial)
+        artifact = read_artifact(path)
+        if artifact is None:
+            return False
+        stage = path.parent / f".{path.name}.purge.partial"
+        shutil.copytree(path, stage, copy_function=os.link)
+        changed = [file for file in sorted(stage.rglob("*.parquet")) if _purge_file(file, victims)]
+        if not changed:
+            shutil.rmtree(stage)
+            return False
+        manifest = artifact.manifest.model_copy(update={"output_digest": tree_digest(stage)})
+        (stage / "manifest.json").unlink()
+        (stage / "manifest.json").write_text(manifest.model_dump_json(indent=1))
+        swap(stage, path)
+        return True
+
+
+def purge_ledgers(home: Home, victims: Victims) -> None:
+    """Mark the victims' rows in the ledgers that lie outside of artifacts."""
+    for file in sorted((home.root / "ledger").glob("*/*.parquet")):
+        _purge_file(file, victims)
+
+
+def _purge_file(file: Path, victims: Victims) -> bool:
+    table = pq.read_table(file)
+    names = set(table.column_names)
+    if {"url", "status", "etag"} <= names:
+        return _mark_ledger(file, table, victims)
+    columns = [name for name in ("key", "cluster", "image_url", "url", "final_url", "page_url") if name in names]
+    if not columns or "attempts" in names:
+        return False
+    kept = [not _goes(row, victims) for row in table.select(columns).to_pylist()]
+    if all(kept):
+        return False
+    left = table.filter(pa.array(kept))
+    if {"shard", "image_offset", "image_sha256"} <= names:
+        left = as_table(_rewrite_tar(file, left), SAMPLES)
+    write_table(file, left, left.schema)
+    return True
+
+
+def _goes(row: dict[str, Any], victims: Victims) -> bool:
+    if victims.rules.rule(key=row.get("key")) or victims.rules.rule(key=row.get("cluster")):
+        return True
+    if "url" in row and victims.pages & {row["url"], row["final_url"]}:
+        return True
+    urls = [row.get(name) for name in ("image_url", "url", "final_url", "page_url")]
+    return any(victims.rules.rule(url=url) for url in urls if url)
+
+
+def _mark_ledger(file: Path, table: pa.Table, victims: Victims) -> bool:
+    """Keep every row; a purged one says so and can no longer be asked for its changes."""
+    rows, changed = table.to_pylist(), False
+    for row in rows:
+        rule = victims.rules.rule(url=row["url"], key=row["key"]) or victims.rules.rule(url=row["final_url"])
+        if rule:
+            wanted = {**row, "status": "purged", "detail": f"purged: {rule}", **dict.fromkeys(LEDGER_CLEARED)}
+        elif row["url"] in victims.pages:
+            wanted = {**row, **dict.fromkeys(LEDGER_CLEARED)}
+        else:
+            continue
+        changed |= wanted != row
+        row.update(wanted)
+    if changed:
+        write_table(file, rows, table.schema)
+    return changed
+
+
+def _rewrite_tar(sidecar: Path, left: pa.Table) -> list[dict[str, Any]]:
+    """Write tar and figures anew with the samples that are left, if any; return their rows with the new offsets."""
+    rows, tar = left.to_pylist(), TarWriter(sidecar.with_suffix(".tar"))
+    with tarfile.open(sidecar.with_suffix(".tar")) as old:
+        for row in rows:
+            for ext in (row["image_ext"], "txt", "json"):
+                member = old.extractfile(f"{row['key']}.{ext}")
+                assert member is not None
+                offset = tar.add(f"{row['key']}.{ext}", member.read())
+                if ext == row["image_ext"]:
+                    row["image_offset"] = offset
+    tar_bytes, tar_sha256 = tar.close()
+    stats_file = sidecar.with_suffix(".json")
+    stats = {
+        **json.loads(stats_file.read_text()),
+        "samples": len(rows),
+        "texts": sum(len(row["texts"] or ()) for row in rows),
+        "tar_bytes": tar_bytes,
+        "tar_sha256": tar_sha256,
+        "image_bytes": sum(row["image_bytes"] for row in rows),
+        "original_bytes": sum(row["original_bytes"] for row in rows),
+        "original_formats": dict(sorted(Counter(row["original_format"] for row in rows).items())),
+    }
+    stats_file.unlink()
+    stats_file.write_text(json.dumps(stats, indent=1) + "\n")
+    return rows
