@@ -76,9 +76,12 @@ def write_ledger(path: Path, rows: Iterable[Mapping[str, Any]], in_order: bool =
         rows = sorted(rows, key=lambda row: (row["kind"], row["url"]))
     only_requests = set(REQUESTS.names) - set(LEDGER.names)
     with TableWriter(path, LEDGER) as ledger, TableWriter(requests_file(path), REQUESTS) as requests:
+        told = None
         for row in rows:
             ledger.write({name: row[name] for name in row if name not in only_requests})
-            requests.write({name: row[name] for name in REQUESTS.names})
+            if told != (row["kind"], row["url"]):  # several sources may have reached what was asked once
+                requests.write({name: row[name] for name in REQUESTS.names})
+            told = (row["kind"], row["url"])
 
 
 def requests_file(ledger_file: Path) -> Path:

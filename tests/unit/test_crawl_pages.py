@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from t2i_assets.corpus.schemas import LEDGER, PAGES
+from t2i_assets.corpus.schemas import LEDGER, PAGES, REQUESTS
 from t2i_assets.corpus.tables import read_rows
 from t2i_assets.crawl.config import CrawlConfig, FetchConfig, SiteSource, Source, WarcSource
 from t2i_assets.crawl.frontier import host_name
@@ -87,6 +87,11 @@ def test_a_page_of_two_sites_is_fetched_once_and_belongs_to_the_first(site: Site
     assert max(Counter(site.asked).values()) == 1
     assert result.funnel["pages"] == 5
     assert result.funnel["page_statuses"] == {"ok": 5, "duplicate_url": 1, "http_4xx": 1}
+    requests = read_rows(tmp_path / "ledger" / "requests" / "pages.parquet", REQUESTS)
+    assert {row["url"]: row["attempts"] for row in requests if row["url"] == site.url("/both")} == {
+        site.url("/both"): 1
+    }
+    assert len(requests) == len({row["url"] for row in result.ledger})
 
 
 def test_each_site_keeps_its_own_limits(site: Site, tmp_path: Path) -> None:
