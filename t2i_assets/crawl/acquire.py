@@ -99,8 +99,8 @@ class Acquirer:
         if found is None:
             return None
         data, row = found
-        values = {**row, "data": data, "ext": row["image_ext"]}
-        return StoredImage(**{field.name: values[field.name] for field in fields(StoredImage) if field.init})
+        measures = {field.name: row[field.name] for field in fields(StoredImage) if field.name != "data"}
+        return StoredImage(data=data, **measures)
 
     async def read(self, url: str, source: FolderSource | WebDatasetSource) -> Fetched:
         """Open an image of a local source."""
@@ -158,8 +158,7 @@ def outcome_row(fetched: Fetched, image: StoredImage | None, pair: dict[str, Any
 
 def measured(image: StoredImage) -> dict[str, Any]:
     """Return what SAMPLES tells of an image itself."""
-    about = {name: value for name, value in vars(image).items() if name not in ("data", "ext")}
-    return about | {"image_ext": getattr(image, "ext", "jpg")}
+    return {name: value for name, value in vars(image).items() if name != "data"}
 
 
 def _completed(headers: CIMultiDictProxy[str], validators: Validators) -> CIMultiDictProxy[str]:

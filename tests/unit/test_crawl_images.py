@@ -4,17 +4,18 @@ import contextlib
 import io
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 import scipy.fft
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from t2i_assets.crawl.config import ImageConfig
 from t2i_assets.crawl.images import ImageError, process_image
 from t2i_assets.crawl.images.phash import perceptual_hash
-from t2i_assets.crawl.images.resize import centre, scaled
+from t2i_assets.crawl.images.resize import Picture, stored_pixels
 from tests.unit.crawl_site import picture
 
 CONFIG = ImageConfig(size=64, min_bytes=0, min_side=8, max_aspect=20)
@@ -162,9 +163,27 @@ def test_resize_modes(mode: str, size: tuple[int, int], expected: tuple[int, int
 
 def test_scaling_in_the_dct_domain_gives_the_picture_that_full_decoding_gives() -> None:
     body = picture(5, (1200, 900), "JPEG", quality=95)
-    full = centre(scaled(np.asarray(Image.open(io.BytesIO(body))), CONFIG), CONFIG).astype(float)
+    full = stored_pixels(Picture(np.asarray(Image.open(io.BytesIO(body))), 1200, 900), CONFIG).astype(float)
     fast = stored(body, CONFIG)
     assert np.sqrt(np.mean((full - fast) ** 2)) < 2.5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("size", "side"), [((997, 811), 256), ((811, 997), 256), ((1283, 641), 96), ((515, 514), 64)])
+def test_scaling_in_the_dct_domain_moves_nothing(size: tuple[int, int], side: int, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    rng = np.random.default_rng(orientation)
+    octaves = [Image.fromarray(rng.integers(0, 256, (n, n), np.uint8)).resize(size, 3) for n in (5, 17, 60)]
+    camera = Image.fromarray(np.mean([np.asarray(one) for one in octaves], axis=0).astype(np.uint8)).convert("RGB")
+    body = encode(camera, "JPEG", quality=95, exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(body)))
+    config = CONFIG.model_copy(update={"size": side})
+    slow = stored_pixels(Picture(np.asarray(upright), *upright.size), config)
+    fast = stored(body, config).astype(np.uint8)
+    shift, _ = cv2.phaseCorrelate(*(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY).astype(np.float32) for one in (slow, fast)))
+    assert np.hypot(*shift) < 0.1
+    assert np.sqrt(np.mean((slow.astype(float) - fast) ** 2)) < 2
 
 
 def test_the_perceptual_hash_is_the_published_one() -> None:
@@ -172,7 +191,7 @@ def test_the_perceptual_hash_is_the_published_one() -> None:
         grey = np.random.default_rng(seed).integers(0, 256, (32, 32), np.uint8)
         low = scipy.fft.dct(scipy.fft.dct(grey.astype(float), axis=0), axis=1)[:8, :8]
         expected = int("".join("1" if bit else "0" for bit in (low > np.median(low)).ravel()), 2)
-        assert perceptual_hash(np.repeat(grey[:, :, None], 3, 2)) == f"{expected:016x}"
+        assert perceptual_hash(Picture(np.repeat(grey[:, :, None], 3, 2), 32, 32)) == f"{expected:016x}"
 
 
 def test_resized_and_reencoded_copies_have_near_hashes_and_others_far_ones() -> None:

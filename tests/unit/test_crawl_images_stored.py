@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, ImageOps
 from t2i_assets.crawl.config import ImageConfig
 from t2i_assets.crawl.images import ImageError, StoredImage, process_image
 from t2i_assets.crawl.images.phash import perceptual_hash
+from t2i_assets.crawl.images.resize import Picture
 from tests.unit.crawl_site import picture
 
 EXACT = ImageConfig(size=64, min_bytes=0, min_side=8, max_aspect=20, resize="no", format="png")
@@ -53,7 +54,7 @@ def test_every_form_of_storing_gives_a_file_of_that_form_and_the_same_bytes_agai
     first, second = (process_image(body, config(format=format, resize=resize, resampling=resampling)) for _ in range(2))
     image = Image.open(io.BytesIO(first.data))
     assert first == second
-    assert first.ext == format
+    assert first.image_ext == format
     assert image.format == {"jpg": "JPEG", "webp": "WEBP", "png": "PNG"}[format]
     assert image.size == (first.width, first.height)
     assert image.size == {"center_crop": (64, 64), "keep_ratio": (96, 64), "no": (300, 200)}[resize]
@@ -128,14 +129,14 @@ def test_kept_bytes_are_the_bytes_but_are_checked_all_the_same(format: str, ext:
     body = picture(5, (300, 200), format)
     image = process_image(body, config(), keep_bytes=True)
     assert image.data == body
-    assert (image.ext, image.width, image.height) == (ext, 300, 200)
+    assert (image.image_ext, image.width, image.height) == (ext, 300, 200)
     for broken, settings in ((body[: len(body) // 2], EXACT), (body, config(min_side=201))):
         with pytest.raises(ImageError):
             process_image(broken, settings, keep_bytes=True)
 
 
 def test_formats_that_no_shard_holds_are_encoded_even_where_bytes_are_kept() -> None:
-    assert process_image(picture(5, (300, 200), "GIF"), config(), keep_bytes=True).ext == "png"
+    assert process_image(picture(5, (300, 200), "GIF"), config(), keep_bytes=True).image_ext == "png"
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
@@ -166,7 +167,7 @@ def test_the_hash_is_that_of_imagehash() -> None:
     for seed in range(8):
         grey = np.random.default_rng(seed).integers(0, 256, (32, 32), np.uint8)
         expected = str(imagehash.phash(Image.fromarray(grey)))
-        assert perceptual_hash(np.repeat(grey[:, :, None], 3, 2)) == expected
+        assert perceptual_hash(Picture(np.repeat(grey[:, :, None], 3, 2), 32, 32)) == expected
 
 
 def test_a_jpeg_of_a_thousand_scans_is_refused_at_once() -> None:

@@ -13,7 +13,8 @@ from t2i_assets.crawl.images.colour import is_srgb, to_srgb
 from t2i_assets.crawl.images.errors import ImageError
 from t2i_assets.crawl.images.exif import exif_subset, orientation, read_exif
 from t2i_assets.crawl.images.jpeg import read_header
-from t2i_assets.crawl.images.resize import Pixels, upright
+from t2i_assets.crawl.images.resize import Picture, Pixels
+from t2i_assets.crawl.images.turn import upright
 from t2i_assets.crawl.images.whole import is_whole
 from t2i_assets.crawl.ledger import Status
 
@@ -40,14 +41,6 @@ class Opened:
     exif: str | None
     animated: bool
     pillow: Image.Image | None
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Upright pixels; ``by_dct`` says that the decoder made them smaller."""
-
-    pixels: Pixels
-    by_dct: bool
 
 
 def open_image(body: bytes) -> Opened:
@@ -77,7 +70,7 @@ def _open_with_pillow(body: bytes) -> Opened:
     return Opened(*image.size, image.format or "", turn, told, animated, image)
 
 
-def decode(body: bytes, opened: Opened, config: ImageConfig) -> Decoded:
+def decode(body: bytes, opened: Opened, config: ImageConfig) -> Picture:
     """Decode to sRGB and turn upright. Raises ImageError on damaged or truncated data."""
     if not is_whole(body, opened.format):
         raise ImageError(Status.DECODE_FAILED, f"truncated {opened.format}: its end is missing")
@@ -89,7 +82,8 @@ def decode(body: bytes, opened: Opened, config: ImageConfig) -> Decoded:
             pixels = np.asarray(to_srgb(opened.pillow))
     except _DAMAGE as error:
         raise _refusal(error, opened.format) from error
-    return Decoded(upright(pixels, opened.orientation), pixels.shape[1] < opened.width)
+    scale = _dct_scale(pixels, opened.width, opened.height)
+    return upright(pixels, opened.width, opened.height, scale, opened.orientation)
 
 
 def _decode_plain_jpeg(body: bytes, config: ImageConfig) -> Pixels:
@@ -106,6 +100,14 @@ def _decode_plain_jpeg(body: bytes, config: ImageConfig) -> Pixels:
         image.load()
         return np.asarray(to_srgb(image))
     return pixels
+
+
+def _dct_scale(pixels: Pixels, width: int, height: int) -> float:
+    """Return by which of the eighths that libjpeg offers the pixels were made smaller; it rounds sides up."""
+    sides = (pixels.shape[1], pixels.shape[0])
+    if sides == (width, height):
+        return 1.0
+    return next((n / 8 for n in range(1, 8) if sides == (-(-width * n // 8), -(-height * n // 8))), 1.0)
 
 
 def _refusal(error: BaseException, what: str) -> ImageError:

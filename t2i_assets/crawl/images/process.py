@@ -9,7 +9,7 @@ from t2i_assets.crawl.images.decode import decode, open_image
 from t2i_assets.crawl.images.encode import encode
 from t2i_assets.crawl.images.errors import ImageError
 from t2i_assets.crawl.images.phash import perceptual_hash
-from t2i_assets.crawl.images.resize import centre, scaled
+from t2i_assets.crawl.images.resize import stored_pixels
 from t2i_assets.crawl.ledger import Status
 
 _EXT_OF_KEPT = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
@@ -36,10 +36,6 @@ class StoredImage:
     def key(self) -> str:
         return self.original_sha256[:KEY_LENGTH]
 
-    @property
-    def ext(self) -> str:
-        return self.image_ext
-
 
 def process_image(body: bytes, config: ImageConfig, keep_bytes: bool = False) -> StoredImage:
     """Decode, check, turn upright, resize and encode one image as fetched.
@@ -52,26 +48,23 @@ def process_image(body: bytes, config: ImageConfig, keep_bytes: bool = False) ->
         raise ImageError(Status.TOO_SMALL, f"{len(body)} bytes, fewer than {config.min_bytes}")
     opened = open_image(body)
     _check_size(opened.width, opened.height, config)
-    decoded = decode(body, opened, config)
-    turned = opened.orientation in (5, 6, 7, 8)
-    original = (opened.height, opened.width) if turned else (opened.width, opened.height)
-    whole = scaled(decoded.pixels, config, original if decoded.by_dct else None)
+    picture = decode(body, opened, config)
     if keep_bytes and opened.format in _EXT_OF_KEPT:
         data, ext, (width, height) = bytes(body), _EXT_OF_KEPT[opened.format], (opened.width, opened.height)
     else:
-        pixels = centre(whole, config)
+        pixels = stored_pixels(picture, config)
         data, ext, (height, width) = encode(pixels, config), config.format, pixels.shape[:2]
     return StoredImage(
         data=data,
         image_ext=ext,
         width=width,
         height=height,
-        original_width=original[0],
-        original_height=original[1],
+        original_width=picture.width,
+        original_height=picture.height,
         original_bytes=len(body),
         original_format=opened.format,
         original_sha256=hashlib.sha256(body).hexdigest(),
-        phash=perceptual_hash(whole),
+        phash=perceptual_hash(picture),
         animated=opened.animated,
         exif=opened.exif,
     )

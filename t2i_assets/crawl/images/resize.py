@@ -1,4 +1,6 @@
-"""Pixels turned upright, scaled, and cut to a square."""
+"""From upright pixels to the stored picture: scaled, and cut to a square where that is asked for."""
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,63 +13,79 @@ Pixels = NDArray[np.uint8]
 """RGB, shape (height, width, 3)."""
 
 _AVERAGED_ENOUGH = 1.5
-"""Below this factor, bilinear sampling of what the DCT has averaged is as near to area averaging of the whole (42.2 dB
-against 42.1 on the photos of the ingest benchmark) at a sixth of its time."""
+"""Below this factor bilinear sampling is as good as averaging areas, at a sixth of its time."""
 
 cv2.setNumThreads(1)  # the crawl has its own processes
 
 
-def upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo an EXIF orientation (1 to 8); other values are read as 1."""
-    match orientation:
-        case 2:
-            return pixels[:, ::-1]
-        case 3:
-            return pixels[::-1, ::-1]
-        case 4:
-            return pixels[::-1]
-        case 5:
-            return pixels.transpose(1, 0, 2)
-        case 6:
-            return pixels.transpose(1, 0, 2)[:, ::-1]
-        case 7:
-            return pixels.transpose(1, 0, 2)[::-1, ::-1]
-        case 8:
-            return pixels.transpose(1, 0, 2)[::-1]
-        case _:
-            return pixels
+@dataclass(frozen=True)
+class Picture:
+    """Upright pixels of a picture of ``width`` x ``height``, which a decoder may have made smaller already.
 
-
-def scaled(pixels: Pixels, config: ImageConfig, original: tuple[int, int] | None = None) -> Pixels:
-    """Return the whole picture at the stored scale: its shorter side is ``size``, unless ``resize`` is ``no``.
-
-    ``keep_ratio`` makes nothing larger. ``original`` is the upright (width, height) where the decoder made it smaller
-    already, which rounds its sides up: the stored sides follow from the original's.
+    ``scale`` is pixels here per pixel of the picture, ``left`` and ``top`` where its edges lie among them: a decoder
+    that scales by 3/8 rounds the sides up, and the last pixel is then partly outside.
     """
-    height, width = pixels.shape[:2]
-    pixels = np.ascontiguousarray(pixels)
-    if config.resize == "no" or (config.resize == "keep_ratio" and min(height, width) <= config.size):
+
+    pixels: Pixels
+    width: int
+    height: int
+    scale: float = 1.0
+    left: float = 0.0
+    top: float = 0.0
+
+
+def stored_pixels(picture: Picture, config: ImageConfig) -> Pixels:
+    """Return the stored form.
+
+    ``center_crop`` gives size x size, ``keep_ratio`` a shorter side of size (nothing is made larger), ``no`` the
+    pixels. Down by averaging areas or by Lanczos, up by Lanczos.
+    """
+    shorter = min(picture.width, picture.height)
+    if config.resize == "no" or (config.resize == "keep_ratio" and shorter <= config.size):
+        return np.ascontiguousarray(picture.pixels)
+    scale = config.size / shorter
+    whole = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    crop = (config.size, config.size) if config.resize == "center_crop" else whole
+    corner = ((whole[0] - crop[0]) // 2, (whole[1] - crop[1]) // 2)
+    if picture.scale < 1 and config.resampling == "area":
+        return _sampled(picture, whole, corner, crop)
+    left, top = corner
+    pixels = _resized(np.ascontiguousarray(picture.pixels), whole, config)
+    return np.ascontiguousarray(pixels[top : top + crop[1], left : left + crop[0]])
+
+
+def _resized(pixels: Pixels, target: tuple[int, int], config: ImageConfig) -> Pixels:
+    if target == pixels.shape[1::-1]:
         return pixels
-    scale = config.size / min(height, width)
-    across, down = original or (width, height)
-    whole_scale = config.size / min(across, down)
-    target = (max(1, round(across * whole_scale)), max(1, round(down * whole_scale)))
-    if whole_scale > 1:
+    if target[0] > pixels.shape[1] or target[1] > pixels.shape[0]:
         return np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_LANCZOS4), np.uint8)
     if config.resampling == "lanczos":
         return np.asarray(Image.fromarray(pixels).resize(target, Image.Resampling.LANCZOS))
-    if target == (width, height):
-        return pixels
-    averaged = original is not None and scale * _AVERAGED_ENOUGH > 1
-    method = cv2.INTER_LINEAR if averaged else cv2.INTER_AREA
-    return np.asarray(cv2.resize(pixels, target, interpolation=method), np.uint8)
+    return np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def centre(pixels: Pixels, config: ImageConfig) -> Pixels:
-    """Cut the square in the middle for ``center_crop``; leave other pictures whole."""
-    if config.resize != "center_crop":
-        return pixels
-    height, width = pixels.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return np.ascontiguousarray(pixels[top : top + side, left : left + side])
+def _sampled(picture: Picture, whole: tuple[int, int], corner: tuple[int, int], crop: tuple[int, int]) -> Pixels:
+    """Return a cut of the picture scaled to ``whole``, each pixel taken from its exact place.
+
+    The decoder has averaged already, so the rest of the way is bilinear; where that rest is long, it is walked at a
+    multiple of the size, whose blocks are averaged.
+    """
+    step = (picture.width / whole[0] * picture.scale, picture.height / whole[1] * picture.scale)
+    blocks = max(1, round(max(step))) if max(step) >= _AVERAGED_ENOUGH else 1
+    across, down = step[0] / blocks, step[1] / blocks
+    places = np.array(
+        [
+            [across, 0, picture.left + (corner[0] * blocks + 0.5) * across - 0.5],
+            [0, down, picture.top + (corner[1] * blocks + 0.5) * down - 0.5],
+        ]
+    )
+    pixels = cv2.warpAffine(
+        np.ascontiguousarray(picture.pixels),
+        places,
+        (crop[0] * blocks, crop[1] * blocks),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    if blocks > 1:
+        pixels = cv2.resize(pixels, crop, interpolation=cv2.INTER_AREA)
+    return np.asarray(pixels, np.uint8)
