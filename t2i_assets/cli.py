@@ -145,17 +145,27 @@ def query(sql: str, home: Path, form: str) -> None:
 
 @main.command()
 @home_option
+@click.option("--snapshot", help="This snapshot's shards only; default: every snapshot and human set.")
 @clear_errors
-def verify(home: Path) -> None:
+def verify(home: Path, snapshot: str | None) -> None:
     """Read every byte of every shard and name what is wrong; exit code 1 where anything is."""
-    from t2i_assets.corpus.home import Home
+    from t2i_assets.corpus.artifacts import read_artifact
+    from t2i_assets.corpus.digests import tree_digest
     from t2i_assets.corpus.shards import verify as problems_of
 
-    directories = sorted(path for path in (Home(home.resolve()).root / "shards").glob("[!.]*") if path.is_dir())
-    problems = [f"{directory.name}: {problem}" for directory in directories for problem in problems_of(directory)]
+    patterns = [f"shards/{snapshot}"] if snapshot else ["shards/[!.]*", "human/[!.]*"]
+    directories = [path for glob in patterns for path in sorted(home.resolve().glob(glob)) if path.is_dir()]
+    if snapshot and not directories:
+        raise click.ClickException(f"snapshot {snapshot!r} has no shards in {home}")
+    problems = []
+    for directory in directories:
+        problems += [f"{directory.name}: {problem}" for problem in problems_of(directory)]
+        artifact = read_artifact(directory)
+        if artifact is not None and artifact.manifest.output_digest != tree_digest(directory):
+            problems.append(f"{directory.name}: the files are not those that manifest.json describes")
     for problem in problems:
         click.echo(problem)
-    click.echo(f"{len(directories)} snapshots, {len(problems)} problems")
+    click.echo(f"{len(directories)} sets of shards, {len(problems)} problems")
     raise SystemExit(1 if problems else 0)
 
 

@@ -174,7 +174,7 @@ def test_scaling_in_the_dct_domain_moves_nothing(size: tuple[int, int], side: in
     exif = Image.Exif()
     exif[0x0112] = orientation
     rng = np.random.default_rng(orientation)
-    octaves = [Image.fromarray(rng.integers(0, 256, (n, n), np.uint8)).resize(size, 3) for n in (5, 17, 60)]
+    octaves = [Image.fromarray(rng.integers(0, 256, (n, n), np.uint8)).resize(size, 3) for n in (5, 11, side // 5)]
     camera = Image.fromarray(np.mean([np.asarray(one) for one in octaves], axis=0).astype(np.uint8)).convert("RGB")
     body = encode(camera, "JPEG", quality=95, exif=exif)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(body)))
