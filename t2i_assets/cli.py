@@ -200,9 +200,9 @@ def purge(
     place = Home(home.resolve())
     if only_list:
         for past in list_purges(place):
-            rules = " ".join(f"{rule['kind']}={rule['value']}" for rule in past.plan["rules"])
+            matched = " ".join(f"{rule['kind']}={rule['value']}" for rule in past.plan["rules"])
             state = "done" if past.done else "unfinished"
-            click.echo(f"{past.plan['name']}  {state}  {len(past.plan['samples'])} samples  {rules}")
+            click.echo(f"{past.plan['name']}  {state}  {len(past.plan['samples'])} samples  {matched}")
         return
     rules = [("key", key) for key in keys] + [("url", url) for url in urls]
     rules += [("host", host.lower().rstrip(".")) for host in hosts]
