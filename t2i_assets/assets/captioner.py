@@ -18,7 +18,7 @@ from t2i_assets.resources import Overrides, Pipeline
 GROUP = {"group_name": "captioner", "owners": ["team:captions"]}
 
 
-@dg.asset(**GROUP, kinds={"coco", "webdataset"}, code_version="1")
+@dg.asset(**GROUP, kinds={"coco", "webdataset"}, code_version="2")
 def human_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """A few hundred images with captions written by people, short and descriptive: a COCO-style JSON."""
     settings = pipeline.settings

@@ -13,7 +13,8 @@ import dagster as dg
 from t2i_assets.assets.source import serving
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.suppression import Suppression
-from t2i_assets.crawl.ledger import requests_file
+from t2i_assets.crawl.config import CrawlConfig
+from t2i_assets.crawl.ledger import LEDGER_FILE, requests_file
 from t2i_assets.materialize import Metadata, Result, made, materialize
 from t2i_assets.metadata import count_table, funnel_table, host_table, thumbnails
 from t2i_assets.partitions import snapshots
@@ -22,14 +23,9 @@ from t2i_assets.resources import Overrides, Pipeline
 
 GROUP = {"group_name": "crawl", "partitions_def": snapshots, "owners": ["team:data"]}
 
-LEDGER_FILE = "ledger/ledger.parquet"
-
 
 def keep_ledger(artifact: Artifact, place: Path) -> Metadata:
-    """Put the ledger that an artifact was published with where every ledger of its snapshot lies.
-
-    It is part of the artifact first, so that a kill cannot leave the ledger of one crawl beside the files of another.
-    """
+    """Put the ledger that an artifact was published with where every ledger of its snapshot lies."""
     ledger = artifact.path / LEDGER_FILE
     for source, target in ((ledger, place), (requests_file(ledger), requests_file(place))):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +44,7 @@ def ledger_tables(ledger_file: Path) -> Metadata:
     }
 
 
-@dg.asset(**GROUP, kinds={"html", "parquet"}, code_version="2")
+@dg.asset(**GROUP, kinds={"html", "parquet"}, code_version="3")
 def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """HTML of the site, fetched politely: robots.txt and consent are read first, every URL tried gets a ledger row."""
     settings = pipeline.settings
@@ -68,7 +64,7 @@ def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
         context,
         pipeline,
         path=lambda _: pipeline.place.pages(snapshot),
-        config={"crawl": crawl.identity("pages"), "site": settings.site_identity()},
+        config={"crawl": crawl.identity("pages"), "site": settings.site_identity(), "local files": _local_state(crawl)},
         inputs={},
         write=write,
         show=lambda made: {
@@ -79,29 +75,40 @@ def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
     )
 
 
-@dg.asset(**GROUP, deps=[pages], kinds={"html", "parquet"}, code_version="2")
+@dg.asset(**GROUP, deps=[pages], kinds={"html", "parquet"}, code_version="3")
 def image_text_pairs(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """Image URLs with every text the page gives for them, and the field each came from. Needs no network."""
+    """Image URLs with every text for them and the field each came from: of the pages, of lists, folders and tars."""
     source = made(pipeline, "pages", context.partition_key)
     crawl = pipeline.settings.section("crawl", config.overrides)
+    snapshot = context.partition_key
 
     def write(out: Path) -> dict[str, Any]:
         from t2i_assets.crawl.pairs import extract_pairs
 
-        return extract_pairs(source.path, out, context.partition_key, crawl)
+        return extract_pairs(source.path, out, snapshot, crawl, url_progress(context))
 
     return materialize(
         context,
         pipeline,
-        path=lambda _: pipeline.place.pairs(context.partition_key),
-        config={"crawl": crawl.identity("pairs")},
+        path=lambda _: pipeline.place.pairs(snapshot),
+        config={"crawl": crawl.identity("pairs"), "local files": _local_state(crawl)},
         inputs={"pages": source},
         write=write,
-        show=lambda made: {"funnel": funnel_table(made.manifest.summary)},
+        show=lambda made: {
+            **keep_ledger(made, pipeline.place.ledger(snapshot) / "pairs.parquet"),
+            "funnel": funnel_table(made.manifest.summary),
+        },
     )
 
 
-@dg.asset(**GROUP, deps=[image_text_pairs], kinds={"webdataset", "parquet"}, code_version="2")
+def _local_state(crawl: CrawlConfig) -> str | None:
+    """Return what stands for the files of local sources in a digest, so that changed ones are noticed."""
+    from t2i_assets.crawl.sources.state import local_state
+
+    return local_state(crawl)
+
+
+@dg.asset(**GROUP, deps=[image_text_pairs], kinds={"webdataset", "parquet"}, code_version="3")
 def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Images fetched, decoded, resized and written once, as WebDataset tars with sidecar tables."""
     settings = pipeline.settings

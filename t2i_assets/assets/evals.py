@@ -28,7 +28,7 @@ FLOORS = {
 MODULES = {"clip_score": "clip_score", "fid": "frechet", "t2i_compbench": "compbench"}
 
 
-@dg.asset(**GROUP, kinds={"parquet", "webdataset"}, code_version="1")
+@dg.asset(**GROUP, kinds={"parquet", "webdataset"}, code_version="2")
 def evaluation_set(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Prompts in two styles with what a right picture must show, a real image of each, and a pool for judges."""
     chosen = pipeline.settings.section("evaluation_set", config.overrides)

@@ -64,8 +64,8 @@ class Acquirer:
         """
         validators = self._earlier.validators_of(url) if self._earlier else None
         fetched = await self._ask(url, validators)
-        if fetched.status == Status.UNCHANGED and self._earlier_image(url) is None:
-            fetched = await self._ask(url, None)  # the earlier shard is damaged
+        if fetched.status == Status.UNCHANGED and not self._is_as_before(fetched):
+            fetched = await self._ask(url, None)
         elif fetched.status == Status.UNCHANGED and validators is not None:
             fetched.headers = _completed(fetched.headers, validators)
         if fetched.status not in (Status.OK, Status.UNCHANGED):
@@ -92,6 +92,12 @@ class Acquirer:
     async def _ask(self, url: str, validators: Validators | None) -> Fetched:
         limit = self._config.fetch.max_image_bytes
         return await self._fetcher.fetch(url, ACCEPT_IMAGE, limit, self._permit, validators)
+
+    def _is_as_before(self, fetched: Fetched) -> bool:
+        """Whether what did not change is what the earlier snapshot holds: the same address, in a whole shard."""
+        outcome = self._earlier.outcome(fetched.url) if self._earlier else None
+        same = outcome is not None and outcome["final_url"] == fetched.final_url
+        return same and self._earlier_image(fetched.url) is not None
 
     def _earlier_image(self, url: str) -> StoredImage | None:
         outcome = self._earlier.outcome(url) if self._earlier else None

@@ -9,6 +9,9 @@ from typing import Any
 from t2i_assets.corpus.schemas import LEDGER, REQUESTS
 from t2i_assets.corpus.tables import TableWriter
 
+LEDGER_FILE = "ledger/ledger.parquet"
+"""Where a stage's ledger lies in its artifact: with it, so that a kill cannot leave one beside the files of another."""
+
 
 class Status(StrEnum):
     """What became of a URL."""

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from t2i_assets.corpus.schemas import PAIRS
 from t2i_assets.corpus.tables import TableWriter
 from t2i_assets.crawl.config import CrawlConfig, Progress, SiteSource, WarcSource, silent
-from t2i_assets.crawl.ledger import CrawlFailedError, count_statuses, write_ledger
+from t2i_assets.crawl.ledger import LEDGER_FILE, CrawlFailedError, count_statuses, write_ledger
 from t2i_assets.crawl.sources.archive_files import archive_files
 from t2i_assets.crawl.sources.direct import pair_rows
 from t2i_assets.crawl.sources.html_page import PAGE_UNREADABLE, page_pairs, unreadable_page
@@ -27,7 +27,6 @@ from t2i_assets.crawl.sources.rows import BAD_ARCHIVE, rows_of
 from t2i_assets.crawl.sources.wat import wat_offers
 from t2i_assets.crawl.workers import Workers
 
-LEDGER_FILE = "ledger/ledger.parquet"
 """Ledger of the archives that this stage read, below its output directory."""
 
 _ROWS_PER_FILE = 50_000

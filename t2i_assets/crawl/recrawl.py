@@ -22,11 +22,8 @@ from t2i_assets.corpus.schemas import SAMPLES
 from t2i_assets.corpus.shards import SHARD_GLOB, read_image
 from t2i_assets.crawl.config import ImageConfig
 from t2i_assets.crawl.fetch import Validators
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.ledger import LEDGER_FILE, Status
 from t2i_assets.crawl.page_headers import kept_headers
-
-LEDGER_FILE = "ledger/ledger.parquet"
-"""Where the ledger lies in the artifact of a stage that asks the web."""
 
 _TAKEN = (Status.OK, Status.UNCHANGED)
 _BATCH = 5000

@@ -18,8 +18,9 @@ from t2i_assets.crawl.config import (
     WarcSource,
     WebDatasetSource,
 )
+from t2i_assets.crawl.ledger import LEDGER_FILE
 from t2i_assets.crawl.pages import crawl_pages
-from t2i_assets.crawl.pairs import LEDGER_FILE, extract_pairs
+from t2i_assets.crawl.pairs import extract_pairs
 from t2i_assets.crawl.shards import fetch_images
 from tests.unit.crawl_site import image, page, picture, serving
 from tests.unit.test_sources_webdataset import write_tar
