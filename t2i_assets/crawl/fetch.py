@@ -145,6 +145,10 @@ class Fetcher:
         """Leave ``seconds`` between the starts of requests to the URL's host (Crawl-delay)."""
         self._hosts.of(URL(url)).set_delay(seconds)
 
+    def room(self, url: str) -> int:
+        """Return how many requests to the URL's host may be in flight now."""
+        return int(self._hosts.of(URL(url)).slots.size)
+
     async def fetch(
         self,
         url: str,

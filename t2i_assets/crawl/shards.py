@@ -28,7 +28,8 @@ from t2i_assets.crawl.samples import sample_row
 from t2i_assets.crawl.turns import Turns
 
 _ENOUGH_TO_JUDGE = 20
-_DECODING_PER_WORKER = 4
+_WAITING_PER_REQUEST = 2
+_FILES_AT_ONCE = 16
 
 
 def fetch_images(
@@ -109,7 +110,9 @@ async def _fetch_all(
     counts = Counter(offers.statuses())
     sources = {source.name: source for source in config.sources}
     watch = OutageWatch("image")
-    turns = Turns(offers.todo(), config.fetch.per_host_concurrency)
+
+    def room(url: str) -> int:
+        return _FILES_AT_ONCE if url.startswith("file:") else fetcher.room(url)
 
     async def work() -> None:
         while (url := await turns.take()) is not None:
@@ -136,10 +139,11 @@ async def _fetch_all(
 
     async with AsyncExitStack() as stack:
         fetcher = await stack.enter_async_context(Fetcher(config))
+        turns = Turns(offers.todo(), room)
         robots = Robots(fetcher, config, snapshot)
         acquirer = await stack.enter_async_context(Acquirer(config, fetcher, robots.verdict, earlier, suppression))
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(config.fetch.concurrency + _DECODING_PER_WORKER * config.images.workers, wanted)):
+            for _ in range(min(_WAITING_PER_REQUEST * config.fetch.concurrency, wanted)):
                 group.create_task(work())
     for row in robots.ledger_rows:
         journal.add(row)

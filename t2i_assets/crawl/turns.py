@@ -2,17 +2,20 @@
 
 import asyncio
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _AHEAD = 10_000
 
 
 class Turns:
-    """Hands out URLs, of one host at most ``per_host`` at a time; reads 10,000 URLs ahead to find other hosts."""
+    """Hands out URLs, of one host at most ``room(url)`` at a time; reads 10,000 URLs ahead to find other hosts.
 
-    def __init__(self, urls: Iterator[str], per_host: int) -> None:
+    ``room`` is asked anew each time: a host that wants a delay, or bears less than was thought, gets fewer.
+    """
+
+    def __init__(self, urls: Iterator[str], room: Callable[[str], int]) -> None:
         self._urls = urls
-        self._per_host = per_host
+        self._room = room
         self._waiting: dict[str, deque[str]] = {}
         self._ready: OrderedDict[str, None] = OrderedDict()
         self._busy: defaultdict[str, int] = defaultdict(int)
@@ -46,7 +49,7 @@ class Turns:
         while True:
             while self._ready:
                 host, _ = self._ready.popitem(last=False)
-                if self._busy[host] < self._per_host:
+                if self._busy[host] < self._room(self._waiting[host][0]):
                     return self._hand_out(host)
             if self._exhausted or self._ahead >= _AHEAD:
                 return None

@@ -28,7 +28,7 @@ def test_every_url_is_handed_out_once_and_no_host_beyond_its_limit(
             turns.give_back(url)
 
     async def everybody() -> None:
-        turns = Turns(iter(urls), per_host)
+        turns = Turns(iter(urls), lambda url: per_host)
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
                 group.create_task(work(turns))
@@ -42,7 +42,7 @@ def test_a_host_that_does_not_answer_keeps_only_itself_waiting() -> None:
     fast = [f"http://fast.test/{number}" for number in range(50)]
 
     async def take_what_is_free() -> list[str]:
-        turns = Turns(iter(slow + fast), per_host=2)
+        turns = Turns(iter(slow + fast), lambda url: 2)
         taken = []
         for _ in range(52):
             url = await asyncio.wait_for(turns.take(), 1)
@@ -56,3 +56,20 @@ def test_a_host_that_does_not_answer_keeps_only_itself_waiting() -> None:
 
     hosts = Counter(host_of(url) for url in asyncio.run(take_what_is_free()))
     assert hosts == {"slow.test": 2, "fast.test": 50}
+
+
+def test_a_host_that_comes_to_bear_less_gets_fewer() -> None:
+    room = {"a.test": 3, "b.test": 1}
+
+    async def take_three() -> list[str]:
+        turns = Turns(iter([f"http://a.test/{n}" for n in range(9)]), lambda url: room[host_of(url)])
+        taken = [await asyncio.wait_for(turns.take(), 1) for _ in range(3)]
+        room["a.test"] = 1
+        for url in taken[:2]:
+            turns.give_back(str(url))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(turns.take(), 0.05)
+        turns.give_back(str(taken[2]))
+        return [str(await asyncio.wait_for(turns.take(), 1))]
+
+    assert asyncio.run(take_three()) == ["http://a.test/3"]
