@@ -7,7 +7,7 @@ from t2i_assets.assets.crawl import shards
 from t2i_assets.corpus.schemas import LEDGER, PAIRS
 from t2i_assets.corpus.shards import read_samples, verify
 from t2i_assets.corpus.tables import read_rows
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.status import Status
 from t2i_assets.materialize import made
 from t2i_assets.resources import Pipeline
 

@@ -15,14 +15,15 @@ from t2i_assets.corpus.digests import caption_id
 from t2i_assets.corpus.schemas import CAPTIONS
 from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.corpus.tables import write_table
-from t2i_assets.crawl.acquire import Acquirer, measured
 from t2i_assets.crawl.config import CrawlConfig, Progress, silent
-from t2i_assets.crawl.consent import Verdict
-from t2i_assets.crawl.fetch import Fetched, Fetcher
-from t2i_assets.crawl.guard import normalise_url
+from t2i_assets.crawl.consent.robots import Robots
+from t2i_assets.crawl.consent.verdict import Verdict
+from t2i_assets.crawl.http.fetch import Fetched, Fetcher
+from t2i_assets.crawl.http.guard import normalise_url
+from t2i_assets.crawl.image_stage.acquire import Acquirer, measured
 from t2i_assets.crawl.images import StoredImage
-from t2i_assets.crawl.ledger import CrawlFailedError, Status, count_statuses, raise_if_all_failed, write_ledger
-from t2i_assets.crawl.robots import Robots
+from t2i_assets.crawl.ledger import count_statuses, raise_if_all_failed, write_ledger
+from t2i_assets.crawl.status import CrawlFailedError, Status
 from t2i_assets.crawl.texts import clean
 
 SNAPSHOT = "human"

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from t2i_assets.crawl.ledger import CrawlFailedError
+from t2i_assets.crawl.status import CrawlFailedError
 
 _TABLES = """
     CREATE TABLE IF NOT EXISTS purpose (text TEXT PRIMARY KEY);

@@ -2,72 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from t2i_assets.corpus.schemas import LEDGER, REQUESTS
 from t2i_assets.corpus.tables import TableWriter
+from t2i_assets.crawl.status import CrawlFailedError, Status
 
 LEDGER_FILE = "ledger/ledger.parquet"
 """Where a stage's ledger lies in its artifact: with it, so that a kill cannot leave one beside the files of another."""
-
-
-class Status(StrEnum):
-    """What became of a URL."""
-
-    OK = "ok"
-    UNCHANGED = "unchanged"
-    # The address
-    BAD_URL = "bad_url"
-    DATA_URI = "data_uri"
-    DUPLICATE_URL = "duplicate_url"
-    OFF_SITE = "off_site"
-    FILE_MISSING = "file_missing"
-    # The network
-    DNS = "dns"
-    REFUSED = "refused"
-    DISCONNECTED = "disconnected"
-    TLS = "tls"
-    TIMEOUT = "timeout"
-    SSRF_BLOCKED = "ssrf_blocked"
-    # The response
-    HTTP_4XX = "http_4xx"
-    HTTP_5XX = "http_5xx"
-    HTTP_OTHER = "http_other"
-    RATE_LIMITED = "rate_limited"
-    REDIRECT_LIMIT = "redirect_limit"
-    BAD_RESPONSE = "bad_response"
-    TRUNCATED = "truncated"
-    TOO_LARGE = "too_large"
-    WRONG_CONTENT_TYPE = "wrong_content_type"
-    CIRCUIT_OPEN = "circuit_open"
-    # The owner's wish
-    PURGED = "purged"
-    ROBOTS_DISALLOWED = "robots_disallowed"
-    CONSENT_DENIED = "consent_denied"
-    # The image
-    DECODE_FAILED = "decode_failed"
-    TOO_SMALL = "too_small"
-    BAD_ASPECT = "bad_aspect"
-    BOMB = "bomb"
-    # The text
-    NO_TEXT = "no_text"
-    BAD_TEXT = "bad_text"
-    # What names images and texts
-    NO_IMAGE = "no_image"
-    BAD_ARCHIVE = "bad_archive"
-    PAGE_UNREADABLE = "page_unreadable"
-
-
-TRANSIENT = frozenset(
-    {Status.RATE_LIMITED, Status.HTTP_5XX, Status.TIMEOUT, Status.REFUSED, Status.DISCONNECTED, Status.TRUNCATED}
-)
-"""Outcomes that another try may mend."""
-
-
-class CrawlFailedError(RuntimeError):
-    """Nothing at all could be fetched; the message says what happened and what to look at."""
 
 
 def write_ledger(path: Path, rows: Iterable[Mapping[str, Any]], in_order: bool = False) -> None:

@@ -13,20 +13,21 @@ from typing import Any
 
 from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.suppression import NOTHING_PURGED, Suppression
-from t2i_assets.crawl.archive_pages import take_archives
 from t2i_assets.crawl.config import CrawlConfig, Progress, SiteSource, silent
-from t2i_assets.crawl.consent import Verdict
-from t2i_assets.crawl.fetch import Fetcher
-from t2i_assets.crawl.frontier import TAKEN, Frontier, Link
+from t2i_assets.crawl.consent.robots import Robots
+from t2i_assets.crawl.consent.suppressed import refusing
+from t2i_assets.crawl.consent.verdict import Verdict
+from t2i_assets.crawl.http.fetch import Fetcher
 from t2i_assets.crawl.journal import JOURNAL, Journal, finished
-from t2i_assets.crawl.ledger import CrawlFailedError, Status, raise_if_all_failed, write_ledger
-from t2i_assets.crawl.page_files import PageFiles, discard_files_from
-from t2i_assets.crawl.page_ledger import PageLedger
-from t2i_assets.crawl.page_links import read_links
-from t2i_assets.crawl.page_reader import PageReader
+from t2i_assets.crawl.ledger import raise_if_all_failed, write_ledger
+from t2i_assets.crawl.page_stage.archives import take_archives
+from t2i_assets.crawl.page_stage.files import PageFiles, discard_files_from
+from t2i_assets.crawl.page_stage.frontier import TAKEN, Frontier, Link
+from t2i_assets.crawl.page_stage.ledger import PageLedger
+from t2i_assets.crawl.page_stage.links import read_links
+from t2i_assets.crawl.page_stage.reader import PageReader
 from t2i_assets.crawl.recrawl import EarlierPages, Previous
-from t2i_assets.crawl.robots import Robots
-from t2i_assets.crawl.suppressed import refusing
+from t2i_assets.crawl.status import CrawlFailedError, Status
 from t2i_assets.crawl.workers import Workers
 
 _MOST_PARSERS = 2

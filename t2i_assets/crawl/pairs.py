@@ -19,12 +19,13 @@ import pyarrow.parquet as pq
 from t2i_assets.corpus.schemas import PAIRS
 from t2i_assets.corpus.tables import TableWriter
 from t2i_assets.crawl.config import CrawlConfig, Progress, SiteSource, WarcSource, silent
-from t2i_assets.crawl.ledger import LEDGER_FILE, CrawlFailedError, count_statuses, write_ledger
+from t2i_assets.crawl.ledger import LEDGER_FILE, count_statuses, write_ledger
 from t2i_assets.crawl.sources.archive_files import archive_files
 from t2i_assets.crawl.sources.direct import pair_rows
 from t2i_assets.crawl.sources.html_page import PAGE_UNREADABLE, page_pairs, unreadable_page
 from t2i_assets.crawl.sources.rows import BAD_ARCHIVE, rows_of
 from t2i_assets.crawl.sources.wat import wat_offers
+from t2i_assets.crawl.status import CrawlFailedError
 from t2i_assets.crawl.workers import Workers
 
 """Ledger of the archives that this stage read, below its output directory."""

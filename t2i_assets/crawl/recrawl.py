@@ -21,9 +21,10 @@ from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.schemas import SAMPLES
 from t2i_assets.corpus.shards import SHARD_GLOB, read_image
 from t2i_assets.crawl.config import ImageConfig
-from t2i_assets.crawl.fetch import Validators
-from t2i_assets.crawl.ledger import LEDGER_FILE, Status
-from t2i_assets.crawl.page_headers import kept_headers
+from t2i_assets.crawl.http.fetch import Validators
+from t2i_assets.crawl.ledger import LEDGER_FILE
+from t2i_assets.crawl.page_stage.headers import kept_headers
+from t2i_assets.crawl.status import Status
 
 _TAKEN = (Status.OK, Status.UNCHANGED)
 _BATCH = 5000

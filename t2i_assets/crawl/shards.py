@@ -14,17 +14,18 @@ from typing import Any
 from t2i_assets.corpus.digests import digest, tree_digest
 from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.corpus.suppression import NOTHING_PURGED, Suppression
-from t2i_assets.crawl.acquire import Acquirer, measured, outcome_row
 from t2i_assets.crawl.config import CrawlConfig, FolderSource, Progress, WebDatasetSource, silent
-from t2i_assets.crawl.fetch import Fetcher
+from t2i_assets.crawl.consent.robots import Robots
+from t2i_assets.crawl.http.fetch import Fetcher
+from t2i_assets.crawl.http.outage import OutageWatch
+from t2i_assets.crawl.image_stage.acquire import Acquirer, measured, outcome_row
+from t2i_assets.crawl.image_stage.offers import Offers
+from t2i_assets.crawl.image_stage.refusals import take_in
+from t2i_assets.crawl.image_stage.samples import sample_row
 from t2i_assets.crawl.journal import JOURNAL, Journal, finished, first_leaf
-from t2i_assets.crawl.ledger import CrawlFailedError, Status, raise_if_all_failed, write_ledger
-from t2i_assets.crawl.offers import Offers
-from t2i_assets.crawl.outage import OutageWatch
+from t2i_assets.crawl.ledger import raise_if_all_failed, write_ledger
 from t2i_assets.crawl.recrawl import EarlierImages, Previous
-from t2i_assets.crawl.refusals import take_in
-from t2i_assets.crawl.robots import Robots
-from t2i_assets.crawl.samples import sample_row
+from t2i_assets.crawl.status import CrawlFailedError, Status
 from t2i_assets.crawl.turns import Turns
 
 _ENOUGH_TO_JUDGE = 20

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from yarl import URL
 
-from t2i_assets.crawl.consent import header_verdict, may_follow, meta_verdict, response_verdict
-from t2i_assets.crawl.guard import BadUrlError, Guard, SsrfBlockedError, is_public, normalise_url
-from t2i_assets.crawl.response import retry_after
-from t2i_assets.crawl.robots import judge
-from t2i_assets.crawl.robotstxt import parse_robots
-from t2i_assets.crawl.tdmrep import parse_tdm_file
+from t2i_assets.crawl.consent.robots import judge
+from t2i_assets.crawl.consent.robotstxt import parse_robots
+from t2i_assets.crawl.consent.tdmrep import parse_tdm_file
+from t2i_assets.crawl.consent.verdict import header_verdict, may_follow, meta_verdict, response_verdict
+from t2i_assets.crawl.http.guard import BadUrlError, Guard, SsrfBlockedError, is_public, normalise_url
+from t2i_assets.crawl.http.response import retry_after
 
 US = "t2i-assets"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2i_assets.crawl.config import TextConfig
-from t2i_assets.crawl.html import ImageCandidate, decode_html, parse_page, parse_srcset
+from t2i_assets.crawl.html.page import ImageCandidate, decode_html, parse_page, parse_srcset
 from t2i_assets.crawl.texts import clean, label
 
 URL = "http://site.test/blog/post"

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from t2i_assets.crawl.html import ImageCandidate, Page, decode_html, parse_page
+from t2i_assets.crawl.html.page import ImageCandidate, Page, decode_html, parse_page
 
 URL = "http://site.test/blog/post"
 AT = "http://site.test"

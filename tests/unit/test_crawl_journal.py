@@ -68,7 +68,7 @@ FILL_THE_DISK = """
 import resource, sys
 from pathlib import Path
 from t2i_assets.crawl.journal import Journal, finished
-from t2i_assets.crawl.ledger import CrawlFailedError
+from t2i_assets.crawl.status import CrawlFailedError
 try:
     with Journal(Path(sys.argv[1]), "work") as journal:
         journal.add({"kind": "image", "url": "a", "status": "ok"}, bytes(1000), "a", {})

@@ -13,12 +13,12 @@ import pytest
 from t2i_assets.corpus.schemas import LEDGER, PAGES, REQUESTS
 from t2i_assets.corpus.tables import read_rows
 from t2i_assets.crawl.config import CrawlConfig, FetchConfig, SiteSource, Source, WarcSource
-from t2i_assets.crawl.frontier import host_name
-from t2i_assets.crawl.ledger import CrawlFailedError
-from t2i_assets.crawl.page_files import PageFiles
-from t2i_assets.crawl.page_links import MOST_LINKS
+from t2i_assets.crawl.page_stage.files import PageFiles
+from t2i_assets.crawl.page_stage.frontier import host_name
+from t2i_assets.crawl.page_stage.links import MOST_LINKS
 from t2i_assets.crawl.pages import crawl_pages
 from t2i_assets.crawl.pairs import extract_pairs
+from t2i_assets.crawl.status import CrawlFailedError
 from tests.unit.crawl_site import Answer, Site, page, serving
 from tests.unit.warc_files import HTML, response, zipped
 
@@ -206,7 +206,7 @@ def fragile_read_links(body: bytes, content_type: str | None, url: str) -> tuple
     import signal
     import time
 
-    from t2i_assets.crawl.page_links import read_links
+    from t2i_assets.crawl.page_stage.links import read_links
 
     if b"please: dies" in body:
         os.kill(os.getpid(), signal.SIGKILL)

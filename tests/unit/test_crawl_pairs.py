@@ -22,9 +22,10 @@ from t2i_assets.crawl.config import (
     WarcSource,
     WebDatasetSource,
 )
-from t2i_assets.crawl.ledger import LEDGER_FILE, CrawlFailedError
-from t2i_assets.crawl.page_files import PageFiles
+from t2i_assets.crawl.ledger import LEDGER_FILE
+from t2i_assets.crawl.page_stage.files import PageFiles
 from t2i_assets.crawl.pairs import extract_pairs
+from t2i_assets.crawl.status import CrawlFailedError
 from tests.unit.crawl_site import picture
 from tests.unit.fatal_pages import fatal_pages
 from tests.unit.test_sources_webdataset import write_tar

@@ -16,10 +16,10 @@ from t2i_assets.corpus.shards import iter_images, read_samples, verify
 from t2i_assets.corpus.tables import read_rows
 from t2i_assets.crawl.config import CrawlConfig, FetchConfig, ImageConfig, SiteSource
 from t2i_assets.crawl.human import fetch_human
-from t2i_assets.crawl.ledger import CrawlFailedError
 from t2i_assets.crawl.pages import crawl_pages
 from t2i_assets.crawl.pairs import extract_pairs
 from t2i_assets.crawl.shards import fetch_images
+from t2i_assets.crawl.status import CrawlFailedError
 from tests.unit.crawl_site import Answer, Site, image, page, picture, serving
 
 FAST = FetchConfig(retries=1, backoff_seconds=0.01, redirects=4, tdm=False)

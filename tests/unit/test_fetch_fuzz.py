@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from t2i_assets.corpus.schemas import LEDGER
 from t2i_assets.crawl.config import CrawlConfig, FetchConfig, FolderSource
-from t2i_assets.crawl.fetch import Fetched, Fetcher, Validators
-from t2i_assets.crawl.ledger import Status
-from t2i_assets.crawl.response import retry_after
+from t2i_assets.crawl.http.fetch import Fetched, Fetcher, Validators
+from t2i_assets.crawl.http.response import retry_after
+from t2i_assets.crawl.status import Status
 from tests.unit.crawl_site import Answer, Site, serving
 
 NAMES = [

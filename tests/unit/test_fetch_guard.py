@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2i_assets.crawl.addresses import is_public, is_sealed
 from t2i_assets.crawl.config import FetchConfig
-from t2i_assets.crawl.guard import BAD_PORTS, BadUrlError, Guard, SsrfBlockedError, normalise_url
-from t2i_assets.crawl.resolver import GuardedResolver
+from t2i_assets.crawl.http.addresses import is_public, is_sealed
+from t2i_assets.crawl.http.guard import BAD_PORTS, BadUrlError, Guard, SsrfBlockedError, normalise_url
+from t2i_assets.crawl.http.resolver import GuardedResolver
 
 PUBLIC = "93.184.216.34"
 

@@ -6,11 +6,11 @@ import time
 import pytest
 from yarl import URL
 
-from t2i_assets.crawl.breaker import CircuitBreaker, CircuitOpenError
 from t2i_assets.crawl.config import FetchConfig
-from t2i_assets.crawl.hosts import Host, Hosts
-from t2i_assets.crawl.ledger import Status
-from t2i_assets.crawl.limit import AdaptiveLimit
+from t2i_assets.crawl.http.breaker import CircuitBreaker, CircuitOpenError
+from t2i_assets.crawl.http.hosts import Host, Hosts
+from t2i_assets.crawl.http.limit import AdaptiveLimit
+from t2i_assets.crawl.status import Status
 
 
 async def enter_many(limit: AdaptiveLimit, count: int) -> tuple[list[int], list[asyncio.Task[None]], asyncio.Event]:

@@ -18,8 +18,8 @@ import pytest
 import trustme
 
 from t2i_assets.crawl.config import CrawlConfig, FetchConfig, FolderSource
-from t2i_assets.crawl.fetch import Fetched, Fetcher, Validators
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.http.fetch import Fetched, Fetcher, Validators
+from t2i_assets.crawl.status import Status
 from tests.unit.crawl_site import Answer, Site, serving
 
 
@@ -242,7 +242,7 @@ def test_a_location_of_any_bytes_is_followed(site: Site, location: bytes, path: 
 OPEN_TOO_MANY = """
 import asyncio, resource, sys
 from t2i_assets.crawl.config import CrawlConfig
-from t2i_assets.crawl.fetch import Fetcher
+from t2i_assets.crawl.http.fetch import Fetcher
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
 config = CrawlConfig.model_validate_json(sys.argv[1])

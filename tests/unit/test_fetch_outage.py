@@ -2,8 +2,8 @@
 
 import pytest
 
-from t2i_assets.crawl.ledger import CrawlFailedError, Status
-from t2i_assets.crawl.outage import OutageWatch
+from t2i_assets.crawl.http.outage import OutageWatch
+from t2i_assets.crawl.status import CrawlFailedError, Status
 
 
 def see(watch: OutageWatch, status: Status, count: int, hosts: int) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from t2i_assets.crawl.config import CrawlConfig, FetchConfig, FolderSource
-from t2i_assets.crawl.consent import Verdict
-from t2i_assets.crawl.fetch import Fetched, Fetcher
-from t2i_assets.crawl.ledger import Status
-from t2i_assets.crawl.robots import CACHED_SECONDS, Robots, interpret
-from t2i_assets.crawl.tdmrep import TDM_PATH
+from t2i_assets.crawl.consent.robots import CACHED_SECONDS, Robots, interpret
+from t2i_assets.crawl.consent.tdmrep import TDM_PATH
+from t2i_assets.crawl.consent.verdict import Verdict
+from t2i_assets.crawl.http.fetch import Fetched, Fetcher
+from t2i_assets.crawl.status import Status
 from tests.unit.crawl_site import Answer, Site, serving
 
 CLOSED = Answer(b"user-agent: *\ndisallow: /\n", "text/plain")

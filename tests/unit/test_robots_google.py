@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from t2i_assets.crawl.robotstxt import parse_robots
+from t2i_assets.crawl.consent.robotstxt import parse_robots
 
 
 class Case(NamedTuple):

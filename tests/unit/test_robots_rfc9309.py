@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from t2i_assets.crawl.robotstxt import RobotsTxt, parse_robots
+from t2i_assets.crawl.consent.robotstxt import RobotsTxt, parse_robots
 
 SIMPLE_EXAMPLE = """
 User-Agent: *

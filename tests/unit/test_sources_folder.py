@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from t2i_assets.crawl.config import CrawlConfig, FolderSource
-from t2i_assets.crawl.ledger import Status
 from t2i_assets.crawl.sources.direct import pair_rows
 from t2i_assets.crawl.sources.local import LocalImageError, read_local
 from t2i_assets.crawl.sources.rows import SourceError
+from t2i_assets.crawl.status import Status
 from tests.unit.crawl_site import picture
 
 

@@ -23,7 +23,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from t2i_assets.corpus.digests import sample_key
-from t2i_assets.crawl.robotstxt import parse_robots
+from t2i_assets.crawl.consent.robotstxt import parse_robots
 from t2i_assets.synthweb.answers import Responder, png_bomb
 from t2i_assets.synthweb.config import SMOKE_SITE, SiteConfig
 from t2i_assets.synthweb.diseases import (

@@ -16,7 +16,7 @@ from t2i_assets.crawl.images.jpeg import read_header
 from t2i_assets.crawl.images.resize import Picture, Pixels
 from t2i_assets.crawl.images.turn import upright
 from t2i_assets.crawl.images.whole import is_whole
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.status import Status
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _MOST_SCANS = 100

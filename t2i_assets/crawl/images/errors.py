@@ -1,6 +1,6 @@
 """What an image that is not taken raises."""
 
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.status import Status
 
 
 class ImageError(ValueError):

@@ -10,7 +10,7 @@ from t2i_assets.crawl.images.encode import encode
 from t2i_assets.crawl.images.errors import ImageError
 from t2i_assets.crawl.images.phash import perceptual_hash
 from t2i_assets.crawl.images.resize import stored_pixels
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.status import Status
 
 _EXT_OF_KEPT = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 

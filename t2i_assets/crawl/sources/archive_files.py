@@ -10,13 +10,13 @@ from yarl import URL
 
 from t2i_assets.corpus.digests import digest
 from t2i_assets.crawl.config import CrawlConfig, WarcSource
-from t2i_assets.crawl.consent import Verdict
-from t2i_assets.crawl.fetch import Fetched
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.consent.verdict import Verdict
+from t2i_assets.crawl.http.fetch import Fetched
 from t2i_assets.crawl.sources.archives import Archive
 from t2i_assets.crawl.sources.download import download
 from t2i_assets.crawl.sources.local import file_url
 from t2i_assets.crawl.sources.paths import expand, is_web
+from t2i_assets.crawl.status import Status
 
 _WAT = re.compile(r"\.wat(?:\.\w+)?$", re.IGNORECASE)
 _HEADER_BYTES = 1_000_000

@@ -13,13 +13,13 @@ import aiohttp
 from yarl import URL
 
 from t2i_assets.crawl.config import CrawlConfig, WarcSource
-from t2i_assets.crawl.consent import Verdict
-from t2i_assets.crawl.fetch import Fetched
-from t2i_assets.crawl.guard import BadUrlError, Guard, normalise_url
-from t2i_assets.crawl.ledger import TRANSIENT, Status
-from t2i_assets.crawl.resolver import GuardedResolver
-from t2i_assets.crawl.response import REDIRECTS, classify, judge_http_status, readable, retry_after
-from t2i_assets.crawl.tls import tls_context
+from t2i_assets.crawl.consent.verdict import Verdict
+from t2i_assets.crawl.http.fetch import Fetched
+from t2i_assets.crawl.http.guard import BadUrlError, Guard, normalise_url
+from t2i_assets.crawl.http.resolver import GuardedResolver
+from t2i_assets.crawl.http.response import REDIRECTS, classify, judge_http_status, readable, retry_after
+from t2i_assets.crawl.http.tls import tls_context
+from t2i_assets.crawl.status import TRANSIENT, Status
 
 _CHUNK = 1 << 20
 _SILENCE_SECONDS = 60.0

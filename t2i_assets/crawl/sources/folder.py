@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i_assets.crawl.config import FolderSource
-from t2i_assets.crawl.html import Text
+from t2i_assets.crawl.html.page import Text
 from t2i_assets.crawl.sources.local import file_url
 from t2i_assets.crawl.sources.rows import Offer, SourceError, web_link
 from t2i_assets.crawl.sources.sidecars import (

@@ -3,9 +3,9 @@
 from typing import Any
 
 from t2i_assets.crawl.config import CrawlConfig
-from t2i_assets.crawl.consent import Verdict, meta_verdict, response_verdict
-from t2i_assets.crawl.html import parse_page
-from t2i_assets.crawl.page_headers import kept_headers
+from t2i_assets.crawl.consent.verdict import Verdict, meta_verdict, response_verdict
+from t2i_assets.crawl.html.page import parse_page
+from t2i_assets.crawl.page_stage.headers import kept_headers
 from t2i_assets.crawl.sources.rows import Offer, rows_of
 
 PAGE_UNREADABLE = "page_unreadable"

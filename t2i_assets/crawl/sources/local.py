@@ -14,9 +14,9 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from t2i_assets.crawl.config import FolderSource, WebDatasetSource
-from t2i_assets.crawl.ledger import Status
 from t2i_assets.crawl.sources.paths import expand
 from t2i_assets.crawl.sources.tars import members
+from t2i_assets.crawl.status import Status
 
 _TARS_REMEMBERED = 64
 

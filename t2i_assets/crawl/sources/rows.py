@@ -8,8 +8,8 @@ from typing import Any
 from yarl import URL
 
 from t2i_assets.crawl.config import CrawlConfig
-from t2i_assets.crawl.guard import BadUrlError, normalise_url
-from t2i_assets.crawl.html import Text
+from t2i_assets.crawl.html.page import Text
+from t2i_assets.crawl.http.guard import BadUrlError, normalise_url
 from t2i_assets.crawl.texts import clean, label
 
 BAD_ARCHIVE = "bad_archive"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from t2i_assets.crawl.html import Text
+from t2i_assets.crawl.html.page import Text
 
 MOST_BYTES = 10_000_000
 """A larger file of texts about one image is not read."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from t2i_assets.crawl.config import UrlListSource
-from t2i_assets.crawl.html import Text
+from t2i_assets.crawl.html.page import Text
 from t2i_assets.crawl.sources.local import file_url
 from t2i_assets.crawl.sources.paths import expand
 from t2i_assets.crawl.sources.rows import BAD_ARCHIVE, Offer, SourceError, web_address, web_link

@@ -7,7 +7,7 @@ from typing import Any
 from fastwarc.warc import HeaderMap, WarcRecord, WarcRecordType
 from multidict import CIMultiDict
 
-from t2i_assets.crawl.page_headers import kept_columns
+from t2i_assets.crawl.page_stage.headers import kept_columns
 from t2i_assets.crawl.sources.archive_files import ArchiveFile
 from t2i_assets.crawl.sources.archives import Record
 from t2i_assets.crawl.sources.rows import web_address

@@ -14,8 +14,8 @@ from fastwarc.warc import WarcRecordType
 from multidict import CIMultiDict
 from yarl import URL
 
-from t2i_assets.crawl.consent import meta_verdict, response_verdict
-from t2i_assets.crawl.html import Text
+from t2i_assets.crawl.consent.verdict import meta_verdict, response_verdict
+from t2i_assets.crawl.html.page import Text
 from t2i_assets.crawl.sources.archive_files import ArchiveFile
 from t2i_assets.crawl.sources.archives import Record
 from t2i_assets.crawl.sources.rows import Offer, web_address, web_link

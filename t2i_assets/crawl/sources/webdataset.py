@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from t2i_assets.crawl.config import WebDatasetSource
-from t2i_assets.crawl.html import Text
+from t2i_assets.crawl.html.page import Text
 from t2i_assets.crawl.sources.local import file_url
 from t2i_assets.crawl.sources.paths import expand
 from t2i_assets.crawl.sources.rows import BAD_ARCHIVE, Offer, SourceError, web_link

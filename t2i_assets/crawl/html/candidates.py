@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from t2i_assets.crawl.guard import BadUrlError, normalise_url
+from t2i_assets.crawl.http.guard import BadUrlError, normalise_url
 
 MAX_TEXT = 10_000
 """Characters kept of one text; hygiene calls far shorter ones too long."""

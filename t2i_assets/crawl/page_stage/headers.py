@@ -5,7 +5,7 @@ from typing import Any
 
 from multidict import CIMultiDict, MultiMapping
 
-from t2i_assets.crawl.consent import Verdict, meta_verdict, response_verdict
+from t2i_assets.crawl.consent.verdict import Verdict, meta_verdict, response_verdict
 
 _COLUMNS = {"x_robots_tag": "X-Robots-Tag", "tdm_reservation": "tdm-reservation", "tdm_policy": "tdm-policy"}
 

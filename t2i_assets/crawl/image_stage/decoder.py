@@ -2,7 +2,7 @@
 
 from t2i_assets.crawl.config import ImageConfig
 from t2i_assets.crawl.images import ImageError, StoredImage, process_image
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.status import Status
 
 
 def decode(body: bytes, keep_bytes: bool, config: ImageConfig) -> StoredImage | tuple[Status, str]:

@@ -12,15 +12,15 @@ from typing import Any
 from multidict import CIMultiDictProxy
 
 from t2i_assets.crawl.config import CrawlConfig, WarcSource
-from t2i_assets.crawl.consent import Verdict
-from t2i_assets.crawl.fetch import Fetched
+from t2i_assets.crawl.consent.verdict import Verdict
+from t2i_assets.crawl.http.fetch import Fetched
 from t2i_assets.crawl.journal import JOURNAL
-from t2i_assets.crawl.ledger import Status
-from t2i_assets.crawl.page_files import PageFiles, discard_files_from
-from t2i_assets.crawl.page_headers import kept_headers, page_verdict
-from t2i_assets.crawl.page_ledger import PageLedger
+from t2i_assets.crawl.page_stage.files import PageFiles, discard_files_from
+from t2i_assets.crawl.page_stage.headers import kept_headers, page_verdict
+from t2i_assets.crawl.page_stage.ledger import PageLedger
 from t2i_assets.crawl.sources.archive_files import ArchiveFile, archive_files
 from t2i_assets.crawl.sources.warc import page_rows
+from t2i_assets.crawl.status import Status
 from t2i_assets.crawl.workers import Workers
 
 _AHEAD = 8

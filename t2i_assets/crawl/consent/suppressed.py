@@ -1,9 +1,9 @@
 """The crawl's side of a purge: what was taken out is not asked for again, by whatever road it is met."""
 
 from t2i_assets.corpus.suppression import Suppression
-from t2i_assets.crawl.consent import Verdict
-from t2i_assets.crawl.fetch import Permit
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.consent.verdict import Verdict
+from t2i_assets.crawl.http.fetch import Permit
+from t2i_assets.crawl.status import Status
 
 
 def refusing(permit: Permit, suppression: Suppression) -> Permit:

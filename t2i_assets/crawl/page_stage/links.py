@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from t2i_assets.crawl.html import parse_page
+from t2i_assets.crawl.html.page import parse_page
 
 MOST_LINKS = 10_000
 """Links taken of one page: a page of ten megabytes could name half a million."""

@@ -8,7 +8,7 @@ from typing import Any
 from selectolax.lexbor import LexborHTMLParser
 from yarl import URL
 
-from t2i_assets.crawl.candidates import Offer, link, texts
+from t2i_assets.crawl.html.candidates import Offer, link, texts
 
 _MAX_JSON = 2_000_000
 _MAX_VALUES = 20_000

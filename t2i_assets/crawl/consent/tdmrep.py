@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from t2i_assets.crawl.consent import Verdict, reserved
-from t2i_assets.crawl.path_patterns import NormalPath, PathPattern
+from t2i_assets.crawl.consent.path_patterns import NormalPath, PathPattern
+from t2i_assets.crawl.consent.verdict import Verdict, reserved
 
 TDM_PATH = "/.well-known/tdmrep.json"
 

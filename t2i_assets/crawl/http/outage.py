@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from t2i_assets.crawl.ledger import CrawlFailedError, Status
+from t2i_assets.crawl.status import CrawlFailedError, Status
 from t2i_assets.crawl.turns import host_of
 
 _UNREACHED = frozenset(

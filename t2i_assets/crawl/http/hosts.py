@@ -5,10 +5,10 @@ import time
 
 from yarl import URL
 
-from t2i_assets.crawl.breaker import CircuitBreaker
 from t2i_assets.crawl.config import FetchConfig
-from t2i_assets.crawl.ledger import Status
-from t2i_assets.crawl.limit import AdaptiveLimit
+from t2i_assets.crawl.http.breaker import CircuitBreaker
+from t2i_assets.crawl.http.limit import AdaptiveLimit
+from t2i_assets.crawl.status import Status
 
 _REMEMBERED = 10_000
 _LIMITED_IN_A_ROW = 3

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from selectolax.lexbor import LexborHTMLParser
 from yarl import URL
 
-from t2i_assets.crawl.candidates import ImageCandidate, Text, link
-from t2i_assets.crawl.guard import BadUrlError, normalise_url
-from t2i_assets.crawl.html_images import BodyImages, enclosing, parse_srcset
-from t2i_assets.crawl.html_metadata import json_ld_offers, metadata_offers
+from t2i_assets.crawl.html.candidates import ImageCandidate, Text, link
+from t2i_assets.crawl.html.images import BodyImages, enclosing, parse_srcset
+from t2i_assets.crawl.html.metadata import json_ld_offers, metadata_offers
+from t2i_assets.crawl.http.guard import BadUrlError, normalise_url
 
 __all__ = ["ImageCandidate", "Page", "Text", "cut_hostile", "decode_html", "parse_page", "parse_srcset"]
 

@@ -15,13 +15,12 @@ import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from t2i_assets.crawl.breaker import CircuitOpenError
 from t2i_assets.crawl.config import CrawlConfig
-from t2i_assets.crawl.consent import NOT_ASKED, Verdict
-from t2i_assets.crawl.guard import BadUrlError, Guard, normalise_url
-from t2i_assets.crawl.hosts import Host, Hosts
-from t2i_assets.crawl.ledger import TRANSIENT, Status
-from t2i_assets.crawl.response import (
+from t2i_assets.crawl.consent.verdict import NOT_ASKED, Verdict
+from t2i_assets.crawl.http.breaker import CircuitOpenError
+from t2i_assets.crawl.http.guard import BadUrlError, Guard, normalise_url
+from t2i_assets.crawl.http.hosts import Host, Hosts
+from t2i_assets.crawl.http.response import (
     REDIRECTS,
     BadResponseError,
     BodyTooLargeError,
@@ -33,7 +32,8 @@ from t2i_assets.crawl.response import (
     readable,
     retry_after,
 )
-from t2i_assets.crawl.session import open_session
+from t2i_assets.crawl.http.session import open_session
+from t2i_assets.crawl.status import TRANSIENT, Status
 
 Permit = Callable[[str], Awaitable[Verdict]]
 """Judges one hop before it is asked."""

@@ -11,8 +11,8 @@ from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD
 from aiohttp.http_exceptions import ContentEncodingError
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from t2i_assets.crawl.guard import SsrfBlockedError
-from t2i_assets.crawl.ledger import CrawlFailedError, Status
+from t2i_assets.crawl.http.guard import SsrfBlockedError
+from t2i_assets.crawl.status import CrawlFailedError, Status
 
 REDIRECTS = (301, 302, 303, 307, 308)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from t2i_assets.crawl.candidates import Offer, Text, texts
+from t2i_assets.crawl.html.candidates import Offer, Text, texts
 
 LARGE_ATTRIBUTES = (
     "data-orig-file", "data-large-file", "data-large_image", "data-zoom-image", "data-full-src", "data-fullsrc",

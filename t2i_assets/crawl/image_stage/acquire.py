@@ -10,14 +10,14 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from t2i_assets.corpus.suppression import NOTHING_PURGED, Suppression
 from t2i_assets.crawl.config import CrawlConfig, FolderSource, WebDatasetSource
-from t2i_assets.crawl.consent import Verdict, response_verdict
-from t2i_assets.crawl.decoder import decode
-from t2i_assets.crawl.fetch import ACCEPT_IMAGE, Fetched, Fetcher, Permit, Validators
+from t2i_assets.crawl.consent.suppressed import refusal, refusing
+from t2i_assets.crawl.consent.verdict import Verdict, response_verdict
+from t2i_assets.crawl.http.fetch import ACCEPT_IMAGE, Fetched, Fetcher, Permit, Validators
+from t2i_assets.crawl.image_stage.decoder import decode
 from t2i_assets.crawl.images import StoredImage
-from t2i_assets.crawl.ledger import CrawlFailedError, Status
 from t2i_assets.crawl.recrawl import EarlierImages
 from t2i_assets.crawl.sources.local import LocalImageError, read_local
-from t2i_assets.crawl.suppressed import refusal, refusing
+from t2i_assets.crawl.status import CrawlFailedError, Status
 from t2i_assets.crawl.workers import WorkerFailedError, Workers
 
 LOCAL = Verdict(True, "allowed", "a local source that the configuration names")

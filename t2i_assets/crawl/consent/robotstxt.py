@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from t2i_assets.crawl.path_patterns import NormalPath, PathPattern
+from t2i_assets.crawl.consent.path_patterns import NormalPath, PathPattern
 
 _MARKS = (b"\xef\xbb\xbf", b"\xef\xbb", b"\xef")  # of UTF-8, whole or cut
 _MAX_LINE = 8 * 2083 - 1

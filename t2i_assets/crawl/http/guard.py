@@ -11,7 +11,7 @@ from typing import Any
 
 from yarl import URL
 
-from t2i_assets.crawl.addresses import is_public, is_sealed, parse_ipv4
+from t2i_assets.crawl.http.addresses import is_public, is_sealed, parse_ipv4
 
 BAD_PORTS = frozenset(
     {

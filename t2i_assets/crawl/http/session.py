@@ -5,9 +5,9 @@ import resource
 import aiohttp
 
 from t2i_assets.crawl.config import FetchConfig
-from t2i_assets.crawl.guard import Guard
-from t2i_assets.crawl.resolver import GuardedResolver
-from t2i_assets.crawl.tls import tls_context
+from t2i_assets.crawl.http.guard import Guard
+from t2i_assets.crawl.http.resolver import GuardedResolver
+from t2i_assets.crawl.http.tls import tls_context
 
 _KEEP_ALIVE_SECONDS = 15
 _OPEN_FILES = 65_536

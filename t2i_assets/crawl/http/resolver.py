@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from t2i_assets.crawl.config import FetchConfig
-from t2i_assets.crawl.guard import Guard
+from t2i_assets.crawl.http.guard import Guard
 
 _PAUSES = (0.2, 0.4)
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV

@@ -6,11 +6,11 @@ from typing import Any
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from t2i_assets.crawl.config import CrawlConfig
-from t2i_assets.crawl.consent import may_follow
-from t2i_assets.crawl.fetch import ACCEPT_HTML, Fetched, Fetcher, Permit
-from t2i_assets.crawl.ledger import Status
-from t2i_assets.crawl.page_headers import kept_columns, page_verdict
+from t2i_assets.crawl.consent.verdict import may_follow
+from t2i_assets.crawl.http.fetch import ACCEPT_HTML, Fetched, Fetcher, Permit
+from t2i_assets.crawl.page_stage.headers import kept_columns, page_verdict
 from t2i_assets.crawl.recrawl import EarlierPage, EarlierPages
+from t2i_assets.crawl.status import Status
 from t2i_assets.crawl.workers import Workers
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")

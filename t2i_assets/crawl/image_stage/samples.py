@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from t2i_assets.crawl.offers import Pair
+from t2i_assets.crawl.image_stage.offers import Pair
 from t2i_assets.crawl.texts import FIELD_ORDER
 
 _TRUST = {field: rank for rank, field in enumerate(FIELD_ORDER)}

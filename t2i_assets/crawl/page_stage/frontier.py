@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from t2i_assets.crawl.config import SiteSource
-from t2i_assets.crawl.guard import normalise_url
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.http.guard import normalise_url
+from t2i_assets.crawl.status import Status
 from t2i_assets.crawl.turns import host_of
 
 _TABLES = """

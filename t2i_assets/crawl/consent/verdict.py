@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 
 from multidict import MultiMapping
 
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.status import Status
 
 FORBIDS_USE = ("none", "noindex", "noimageindex", "noai", "noimageai")
 """Directives that forbid taking images and texts; ``none`` is ``noindex, nofollow``."""

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from t2i_assets.crawl.ledger import Status
+from t2i_assets.crawl.status import Status
 
 HOST_FAILURES = frozenset(
     {Status.TIMEOUT, Status.REFUSED, Status.DISCONNECTED, Status.TLS, Status.DNS, Status.HTTP_5XX}

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from t2i_assets.crawl.acquire import outcome_row
-from t2i_assets.crawl.fetch import Fetched
+from t2i_assets.crawl.http.fetch import Fetched
+from t2i_assets.crawl.image_stage.acquire import outcome_row
+from t2i_assets.crawl.image_stage.offers import Offers, Pair
 from t2i_assets.crawl.journal import Journal
-from t2i_assets.crawl.ledger import Status
-from t2i_assets.crawl.offers import Offers, Pair
+from t2i_assets.crawl.status import Status
 
 _STATUS_OF_REJECTION = {
     "icon": Status.TOO_SMALL,

@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 from yarl import URL
 
 from t2i_assets.crawl.config import CrawlConfig
-from t2i_assets.crawl.consent import Verdict
-from t2i_assets.crawl.fetch import Fetched, Fetcher
-from t2i_assets.crawl.ledger import Status
-from t2i_assets.crawl.robotstxt import RobotsTxt, parse_robots
-from t2i_assets.crawl.tdmrep import TDM_PATH, TdmFile, parse_tdm_file
+from t2i_assets.crawl.consent.robotstxt import RobotsTxt, parse_robots
+from t2i_assets.crawl.consent.tdmrep import TDM_PATH, TdmFile, parse_tdm_file
+from t2i_assets.crawl.consent.verdict import Verdict
+from t2i_assets.crawl.http.fetch import Fetched, Fetcher
+from t2i_assets.crawl.status import Status
 
 CACHED_SECONDS = 24 * 3600.0
 """How long an answer counts (RFC 9309, section 2.4)."""
