@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from t2i_assets.crawl.images.resize import Picture
+from t2i_assets.crawl.images.resize import Picture, Pixels
 
 _HASH_SIDE, _THUMBNAIL_SIDE = 8, 32
+_PIXELS_AT_ONCE = 1 << 20
 
 
 def perceptual_hash(picture: Picture) -> str:
@@ -18,15 +19,23 @@ def perceptual_hash(picture: Picture) -> str:
     A 32 x 32 grey thumbnail, its discrete cosine transform, and for each of the 8 x 8 lowest frequencies whether it is
     above their median. Both steps are linear, so one product does them: 64 numbers are computed, no thumbnail.
     """
-    grey = cv2.cvtColor(np.ascontiguousarray(picture.pixels), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    down = _frequencies(grey.shape[0], picture.top, picture.height * picture.scale)
-    across = _frequencies(grey.shape[1], picture.left, picture.width * picture.scale)
-    low = (down @ grey @ across.T).ravel()
+    rows, columns = picture.pixels.shape[:2]
+    down = _frequencies(rows, picture.top, picture.height * picture.scale)
+    across = _frequencies(columns, picture.left, picture.width * picture.scale)
+    band = max(1, _PIXELS_AT_ONCE // columns)
+    low = np.zeros(_HASH_SIDE**2)
+    for start in range(0, rows, band):
+        grey = _grey(picture.pixels[start : start + band])
+        low += (down[:, start : start + band] @ grey @ across.T).ravel()
     middle = np.partition(low, (31, 32))[31:33].mean()
     return np.packbits(low > middle).tobytes().hex()
 
 
-@lru_cache(4096)
+def _grey(pixels: Pixels) -> NDArray[np.float32]:
+    return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
+@lru_cache(1024)
 def _frequencies(count: int, start: float, length: float) -> NDArray[np.float32]:
     """Return the matrix, shape (8, count), that averages pixels into 32 cells and takes 8 cosines of these.
 
