@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import sqlite3
 import tarfile
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from t2i_assets.corpus.suppression import Suppression
 from t2i_assets.corpus.tables import as_table, write_table
 
 LEDGER_CLEARED = ("etag", "last_modified", "sha256")
+_TELLING = ("key", "cluster", "image_url", "url", "final_url", "page_url")
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,15 @@ class Victims:
 
 
 def purge_artifact(path: Path, victims: Victims) -> bool:
-    """Take the victims out of one artifact in one rename and drop its unfinished tries; return whether it changed.
+    """Take the victims out of one artifact in one rename, drop unfinished tries with them; return whether it changed.
 
     Waits for the process that is making the artifact, as ``publish`` does.
     """
     with locked(path):
         recover(path)
         for partial in path.parent.glob(f".{path.name}.*.partial"):
-            shutil.rmtree(partial)
+            if _holds_victims(partial, victims):
+                shutil.rmtree(partial)
         artifact = read_artifact(path)
         if artifact is None:
             return False
@@ -67,7 +71,7 @@ def _purge_file(file: Path, victims: Victims) -> bool:
     names = set(table.column_names)
     if {"url", "status", "etag"} <= names:
         return _mark_ledger(file, table, victims)
-    columns = [name for name in ("key", "cluster", "image_url", "url", "final_url", "page_url") if name in names]
+    columns = [name for name in _TELLING if name in names]
     if not columns or "attempts" in names:
         return False
     kept = [not _goes(row, victims) for row in table.select(columns).to_pylist()]
@@ -80,10 +84,30 @@ def _purge_file(file: Path, victims: Victims) -> bool:
     return True
 
 
+def _holds_victims(partial: Path, victims: Victims) -> bool:
+    """Whether an unfinished try has a victim in its tables or its journal; our own unfinished copy always goes."""
+    if partial.name.endswith(".purge.partial"):
+        return True
+    try:
+        for journal in partial.rglob("journal.sqlite"):
+            with closing(sqlite3.connect(journal)) as database:
+                for url, key in database.execute("SELECT url, blob FROM outcomes"):
+                    if victims.rules.rule(url=url, key=key) or url in victims.pages:
+                        return True
+        for file in sorted(partial.rglob("*.parquet")):
+            table = pq.read_table(file)
+            columns = [name for name in _TELLING if name in table.column_names]
+            if any(_goes(row, victims) for row in table.select(columns).to_pylist()):
+                return True
+    except (sqlite3.DatabaseError, pa.ArrowException, OSError):
+        return True  # torn: what it holds cannot be told
+    return False
+
+
 def _goes(row: dict[str, Any], victims: Victims) -> bool:
     if victims.rules.rule(key=row.get("key")) or victims.rules.rule(key=row.get("cluster")):
         return True
-    if "url" in row and victims.pages & {row["url"], row["final_url"]}:
+    if victims.pages & {row.get("url"), row.get("final_url")}:
         return True
     urls = [row.get(name) for name in ("image_url", "url", "final_url", "page_url")]
     return any(victims.rules.rule(url=url) for url in urls if url)

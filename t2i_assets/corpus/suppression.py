@@ -18,11 +18,16 @@ class Suppression:
 
     @classmethod
     def load(cls, home: Home) -> Self:
-        """Read the plan of every purge below ``purges/``; one that was not finished counts too."""
+        """Read the plan of every purge below ``purges/``; one that was not finished counts too.
+
+        The keys of the samples that a host or URL took along count as well: their images may lie elsewhere.
+        """
         found: dict[str, set[str]] = {"key": set(), "url": set(), "host": set()}
         for plan in sorted(home.purges.glob("*/plan.json")):
-            for rule in json.loads(plan.read_text())["rules"]:
+            told = json.loads(plan.read_text())
+            for rule in told["rules"]:
                 found[rule["kind"]].add(rule["value"])
+            found["key"] |= {sample["key"] for sample in told.get("samples", ())}
         return cls(frozenset(found["key"]), frozenset(found["url"]), frozenset(found["host"]))
 
     def rule(self, url: str | None = None, key: str | None = None) -> str | None:

@@ -13,6 +13,7 @@ from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.purge import Purge, carry_out, list_purges, plan_purge
 from t2i_assets.corpus.shards import iter_images, read_samples, verify
 from t2i_assets.corpus.suppression import Suppression
+from t2i_assets.crawl.journal import Journal
 from tests.sample_home import SNAPSHOT, make_home
 
 
@@ -102,3 +103,21 @@ def test_a_dry_run_changes_nothing(home: Home) -> None:
     result = CliRunner().invoke(main, ["purge", "--home", str(home.root), "--key", next(iter(before)), "--dry-run"])
     assert result.exit_code == 0 and "1 samples" in result.output
     assert _images(home) == before and not home.purges.exists()
+
+
+def test_unfinished_work_goes_only_where_it_holds_what_is_purged(home: Home) -> None:
+    row = read_samples(home.shards(SNAPSHOT)).to_pylist()[0]
+    places = {
+        url: home.shards("next").parent / f".next.{name}.partial" for name, url in (("a", row["image_url"]), ("b", "x"))
+    }
+    for url, place in places.items():
+        with Journal(place / ".journal", "work") as journal:
+            journal.add({"kind": "image", "url": url, "status": "ok"}, b"bytes", f"key of {url}", {})
+    carry_out(home, plan_purge(home, [("url", row["image_url"])], ""))
+    assert {url: place.exists() for url, place in places.items()} == {row["image_url"]: False, "x": True}
+
+
+def test_the_image_of_a_purged_url_does_not_come_back_from_elsewhere(home: Home) -> None:
+    row = read_samples(home.shards(SNAPSHOT)).to_pylist()[0]
+    carry_out(home, plan_purge(home, [("url", row["image_url"])], ""))
+    assert Suppression.load(home).rule(url="https://mirror.test/copy.jpg", key=row["key"]) == f"key={row['key']}"
