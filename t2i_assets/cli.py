@@ -2,45 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
 from t2i_assets import __doc__ as about
-
-
-def clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the errors that a person can mend into one line; leave those of the program as they are."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        from t2i_assets.config import SettingsError
-        from t2i_assets.corpus.artifacts import MissingArtifactError
-        from t2i_assets.corpus.catalog import QueryError
-        from t2i_assets.demo.run import DemoFailedError
-
-        try:
-            return command(*args, **kwargs)
-        except (SettingsError, MissingArtifactError, QueryError, DemoFailedError, OSError) as error:
-            raise click.ClickException(str(error)) from error
-
-    return run
-
-
-home_option = click.option(
-    "--home",
-    envvar="T2I_HOME",
-    type=click.Path(path_type=Path),
-    default=Path(".t2i"),
-    show_default=True,
-    help="Where artifacts lie.",
-)
-preset_option = click.option(
-    "--preset", envvar="T2I_PRESET", default="tiny", show_default=True, help="Preset by name, or a YAML file."
-)
+from t2i_assets.commands.options import clear_errors, home_option, preset_option
+from t2i_assets.commands.rights import consent, purge
 
 
 @click.group(help=about, context_settings={"help_option_names": ["-h", "--help"]})
@@ -170,66 +139,6 @@ def verify(home: Path, snapshot: str | None) -> None:
 
 
 @main.command()
-@home_option
-@click.option("--key", "keys", multiple=True, help="Sample to take out; may be given again.")
-@click.option("--host", "hosts", multiple=True, help="Host to take out, with its subdomains and its pages.")
-@click.option("--url", "urls", multiple=True, help="Image or page to take out.")
-@click.option("--reason", default="", help="Why; it stands in the record of the purge.")
-@click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--list", "only_list", is_flag=True, help="Show the purges so far.")
-@clear_errors
-def purge(
-    home: Path,
-    keys: tuple[str, ...],
-    hosts: tuple[str, ...],
-    urls: tuple[str, ...],
-    reason: str,
-    dry_run: bool,
-    yes: bool,
-    only_list: bool,
-) -> None:
-    """Take samples out of every artifact for good, and mark what was trained on them.
-
-    A purge that was killed is finished first.
-    """
-    from t2i_assets.corpus.catalog import build_catalog
-    from t2i_assets.corpus.home import Home
-    from t2i_assets.corpus.purge import carry_out, list_purges, plan_purge
-
-    place = Home(home.resolve())
-    if only_list:
-        for past in list_purges(place):
-            matched = " ".join(f"{rule['kind']}={rule['value']}" for rule in past.plan["rules"])
-            state = "done" if past.done else "unfinished"
-            click.echo(f"{past.plan['name']}  {state}  {len(past.plan['samples'])} samples  {matched}")
-        return
-    rules = [("key", key) for key in keys] + [("url", url) for url in urls]
-    rules += [("host", host.lower().rstrip(".")) for host in hosts]
-    unfinished = [past for past in list_purges(place) if not past.done]
-    if not rules and not unfinished:
-        raise click.UsageError("name what must go: --key, --host or --url")
-    if not dry_run:
-        for past in unfinished:
-            carry_out(place, past)
-            click.echo(f"finished purge {past.plan['name']}")
-    if rules:
-        wanted = plan_purge(place, rules, reason)
-        for row in wanted.plan["samples"]:
-            click.echo(f"{row['snapshot']}  {row['key']}  {row['rule']}  {row['image_url']}")
-        for row in wanted.plan["tainted"]:
-            click.echo(f"tainted: {row['path']} ({row['asset']}), {row['samples']} samples")
-        click.echo(f"{len(wanted.plan['samples'])} samples, {len(wanted.plan['tainted'])} tainted artifacts")
-        if dry_run:
-            return
-        if not yes:
-            click.confirm("Take them out for good?", abort=True)
-        carry_out(place, wanted)
-        click.echo(f"purged: {wanted.path}")
-    build_catalog(place)
-
-
-@main.command()
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("graph.svg"), show_default=True, help="SVG to write."
 )
@@ -253,6 +162,10 @@ def config(preset: str) -> None:
     from t2i_assets.config import load_settings
 
     click.echo(yaml.safe_dump(load_settings(preset).model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+main.add_command(purge)
+main.add_command(consent)
 
 
 def _environment(home: Path, preset: str) -> Any:
