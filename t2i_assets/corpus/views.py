@@ -326,11 +326,11 @@ VIEWS: tuple[View, ...] = (
                    'caption', CASE WHEN kept THEN 'passed' ELSE reason END
             FROM verdicts
             UNION ALL
-            SELECT u.snapshot, 9, 'unique samples that are no image of the evaluation set', 'sample',
+            SELECT u.snapshot, 9, 'samples outside the evaluation set', 'sample',
                    coalesce(h.kind, 'passed')
             FROM unique_samples AS u LEFT JOIN held_out AS h USING (snapshot, key) WHERE u.duplicate IS NULL
             UNION ALL
-            SELECT u.snapshot, 10, 'of these, unlike in content (a recipe says whether the others go)', 'sample',
+            SELECT u.snapshot, 10, 'samples without semantic duplicates (dropped by choice)', 'sample',
                    coalesce(u.semantic, 'passed')
             FROM unique_samples AS u ANTI JOIN held_out AS h USING (snapshot, key) WHERE u.duplicate IS NULL
             UNION ALL

@@ -13,7 +13,8 @@ from t2i_assets.corpus.home import Home
 FUNNEL = """
     SELECT stage, coalesce(sum(count) FILTER (reason = 'passed'), 0)::BIGINT AS passed, sum(count)::BIGINT AS entered,
            string_agg(reason || ' ' || count, ', ' ORDER BY count DESC) FILTER (reason <> 'passed') AS others
-    FROM funnel GROUP BY stage_order, stage ORDER BY stage_order, stage
+    FROM (SELECT stage_order, stage, reason, sum(count)::BIGINT AS count FROM funnel {where} GROUP BY ALL)
+    GROUP BY stage_order, stage ORDER BY stage_order, stage
 """
 BOARD = """
     SELECT style, metric, coalesce(recipe, system) AS model, value, low, high, n, baseline FROM leaderboard
@@ -26,7 +27,7 @@ Row = Mapping[str, Any]
 def print_summary(home: Path, preset: str, fresh: int, console: Console) -> None:
     """Print the funnel, the leaderboard, the result and the next steps."""
     place = Home(home)
-    console.print(_funnel(query(place, FUNNEL).to_pylist()))
+    console.print(_funnel(query(place, FUNNEL.format(where="")).to_pylist()))
     rows = query(place, BOARD).to_pylist()
     console.print(_board(rows))
     for row in rows:
@@ -35,6 +36,15 @@ def print_summary(home: Path, preset: str, fresh: int, console: Console) -> None
     console.print(f"{fresh} assets made, the others were there. Report: {place.report}", soft_wrap=True)
     console.print(
         f'Next: make ui PRESET={preset} · .venv/bin/t2i query "SELECT * FROM models" · .venv/bin/t2i synthweb'
+    )
+
+
+def print_ingest(place: Home, snapshot: str, console: Console) -> None:
+    """Print the funnel of one snapshot as far as it goes, and where its parts lie."""
+    where = "WHERE snapshot = '" + snapshot.replace("'", "''") + "'"
+    console.print(_funnel(query(place, FUNNEL.format(where=where)).to_pylist()))
+    console.print(
+        f"shards: {place.shards(snapshot)}\nledger: {place.ledger(snapshot)}", soft_wrap=True, highlight=False
     )
 
 
