@@ -21,7 +21,7 @@ FIELD_ORDER = (
 
 LABELS = (
     "too_short", "too_long", "file_name", "url", "markup", "boilerplate", "advert", "keyword_stuffing", "no_words",
-    "not_english",
+    "not_english", "mojibake",
 )  # fmt: skip
 
 _EXTENSIONS = r"(?:jpe?g|png|gif|webp|bmp|tiff?|svg|avif|heic)"
@@ -54,17 +54,40 @@ _ADVERT = re.compile(
     r"|[$€£]\s?\d",
     re.IGNORECASE,
 )
+_MOJIBAKE = re.compile(r"[ÂÃ][\u0080-\u00bf\u2018-\u2122]|â€[\u0080-\u009f\u2018-\u2122œ˜]|ï¿½|\ufffd")
 _READ = 4000  # characters that the patterns look at
+_TIMES_ESCAPED = 3
+_JOINERS = "\u200c\u200d"
 _COMMON = frozenset(
     ("a", "an", "the", "of", "and", "or", "on", "in", "at", "to", "with", "is", "are", "by", "for", "from")
 )
 
 
 def clean(text: str) -> str:
-    """Return the text with entities resolved, in Unicode NFC, without control characters, spaces collapsed."""
-    text = unicodedata.normalize("NFC", html.unescape(text))
-    text = "".join(c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co") or c.isspace() else " " for c in text)
-    return " ".join(text.split())
+    """Return the text with entities resolved, in Unicode NFC, spaces collapsed, without what cannot be seen.
+
+    Control characters part words. Soft hyphens, zero-width characters, marks of direction and tags stand inside words
+    and go without a trace; joiners stay, since emoji, Persian and Indic scripts are written with them. Entities that
+    were escaped several times are resolved up to three times.
+    """
+    for _ in range(_TIMES_ESCAPED):
+        text, before = html.unescape(text), text
+        if text == before:
+            break
+    return " ".join(unicodedata.normalize("NFC", "".join(map(_visible, text))).split())
+
+
+def _visible(character: str) -> str:
+    """Return what is left of one character."""
+    if character.isspace() or character in _JOINERS:
+        return character
+    match unicodedata.category(character):
+        case "Cc" | "Cs" | "Co":
+            return " "
+        case "Cf":
+            return ""
+        case _:
+            return character
 
 
 def label(text: str, config: TextConfig) -> list[str]:
@@ -81,9 +104,23 @@ def label(text: str, config: TextConfig) -> list[str]:
         "advert": bool(_ADVERT.search(text)),
         "keyword_stuffing": _is_stuffed(text, words),
         "no_words": not words,
+        "mojibake": _is_mojibake(text),
     }
     found["not_english"] = not found["file_name"] and not found["url"] and bool(words) and _is_foreign(text, config)
     return [name for name in LABELS if found[name]]
+
+
+def _is_mojibake(text: str) -> bool:
+    """Return whether UTF-8 was read as Windows-1252, or what could not be read was replaced."""
+    if text.isascii():
+        return False
+    if _MOJIBAKE.search(text):
+        return True
+    try:
+        text.encode("cp1252").decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _is_stuffed(text: str, words: list[str]) -> bool:
