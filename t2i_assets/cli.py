@@ -12,6 +12,7 @@ from t2i_assets.commands.export import export
 from t2i_assets.commands.ingest import ingest
 from t2i_assets.commands.options import clear_errors, home_option, preset_option
 from t2i_assets.commands.rights import consent, purge
+from t2i_assets.commands.verify import verify
 
 
 @click.group(help=about, context_settings={"help_option_names": ["-h", "--help"]})
@@ -115,32 +116,6 @@ def query(sql: str, home: Path, form: str) -> None:
 
 
 @main.command()
-@home_option
-@click.option("--snapshot", help="This snapshot's shards only; default: every snapshot and human set.")
-@clear_errors
-def verify(home: Path, snapshot: str | None) -> None:
-    """Read every byte of every shard and name what is wrong; exit code 1 where anything is."""
-    from t2i_assets.corpus.artifacts import read_artifact
-    from t2i_assets.corpus.digests import tree_digest
-    from t2i_assets.corpus.shards import verify as problems_of
-
-    patterns = [f"shards/{snapshot}"] if snapshot else ["shards/[!.]*", "human/[!.]*"]
-    directories = [path for glob in patterns for path in sorted(home.resolve().glob(glob)) if path.is_dir()]
-    if snapshot and not directories:
-        raise click.ClickException(f"snapshot {snapshot!r} has no shards in {home}")
-    problems = []
-    for directory in directories:
-        problems += [f"{directory.name}: {problem}" for problem in problems_of(directory)]
-        artifact = read_artifact(directory)
-        if artifact is not None and artifact.manifest.output_digest != tree_digest(directory):
-            problems.append(f"{directory.name}: the files are not those that manifest.json describes")
-    for problem in problems:
-        click.echo(problem)
-    click.echo(f"{len(directories)} sets of shards, {len(problems)} problems")
-    raise SystemExit(1 if problems else 0)
-
-
-@main.command()
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("graph.svg"), show_default=True, help="SVG to write."
 )
@@ -166,6 +141,7 @@ def config(preset: str) -> None:
     click.echo(yaml.safe_dump(load_settings(preset).model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
+main.add_command(verify)
 main.add_command(export)
 main.add_command(ingest)
 main.add_command(purge)

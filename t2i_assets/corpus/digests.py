@@ -28,13 +28,14 @@ def caption_id(key: str, source: str, text: str) -> str:
     return digest([key, source, text])
 
 
-NOT_CONTENT = frozenset({"manifest.json", "ledger.parquet", "funnel.json"})
+NOT_CONTENT = frozenset({"manifest.json", "ledger.parquet", "funnel.json", "tainted.json"})
 
 
 def tree_digest(directory: Path, ignore: frozenset[str] = NOT_CONTENT) -> str:
     """Return the digest of every file below ``directory``: relative names and contents.
 
-    Ledgers and funnels are left out: they tell how the files came, which the same files need not share.
+    Ledgers and funnels are left out: they tell how the files came, which the same files need not share. So is the
+    mark of a purge.
     """
     rows = []
     for path in sorted(p for p in directory.rglob("*") if p.is_file() and p.name not in ignore):

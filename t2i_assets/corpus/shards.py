@@ -9,14 +9,16 @@ The same samples in the same order give the same bytes: members carry no time, o
 
 import hashlib
 import json
+import mmap
 import os
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +28,8 @@ from t2i_assets.corpus.tables import as_table, read_table, write_table
 
 SHARD_GLOB = "[0-9]" * 5 + ".parquet"
 _RECORD = tarfile.RECORDSIZE
+
+Bytes: TypeAlias = bytes | mmap.mmap
 
 
 class ShardWriter:
@@ -197,7 +201,29 @@ def _verify_shard(directory: Path, stem: str, shard_of_key: dict[str, str]) -> l
     except (ValueError, KeyError, TypeError) as error:
         return [Problem(shard.name, None, "unreadable_stats", f"{stats_file.name}: {error!r}")]
 
-    data = shard.read_bytes()
+    with shard.open("rb") as file, _mapped(file) as data:
+        return _verify_bytes(shard, sidecar, stats_file, data, rows, promised, shard_of_key)
+
+
+@contextmanager
+def _mapped(file: BinaryIO) -> Iterator[Bytes]:
+    """Yield the bytes of a file without holding them in memory."""
+    if not os.fstat(file.fileno()).st_size:
+        yield b""
+        return
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def _verify_bytes(
+    shard: Path,
+    sidecar: Path,
+    stats_file: Path,
+    data: Bytes,
+    rows: list[dict[str, Any]],
+    promised: tuple[int, str],
+    shard_of_key: dict[str, str],
+) -> list[Problem]:
     members, problems = _members(shard.name, data)
     for row in rows:
         if row["key"] in shard_of_key:
@@ -217,7 +243,7 @@ def _verify_shard(directory: Path, stem: str, shard_of_key: dict[str, str]) -> l
     return problems
 
 
-def _members(shard: str, data: bytes) -> tuple[dict[str, tuple[int, int]], list[Problem]]:
+def _members(shard: str, data: Bytes) -> tuple[dict[str, tuple[int, int]], list[Problem]]:
     """Return offset and size of each member by name, as the tar's own headers tell them."""
     members: dict[str, tuple[int, int]] = {}
     position = 0
@@ -239,7 +265,7 @@ def _members(shard: str, data: bytes) -> tuple[dict[str, tuple[int, int]], list[
         position = start + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
-def _verify_sample(shard: str, row: dict[str, Any], data: bytes, members: dict[str, tuple[int, int]]) -> Problem | None:
+def _verify_sample(shard: str, row: dict[str, Any], data: Bytes, members: dict[str, tuple[int, int]]) -> Problem | None:
     """Return the first thing wrong with one sample; takes its members out of ``members``."""
     key = row["key"]
     places = {ext: members.pop(f"{key}.{ext}", None) for ext in (row["image_ext"], "txt", "json")}

@@ -32,11 +32,10 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 
 def outcome(body: bytes, keep_bytes: bool) -> object:
+    """Return the image, or the status and the words of the error; any other error is the test's failure."""
     try:
         return process_image(body, CONFIG, keep_bytes)
     except ImageError as error:
-        assert error.status in REASONS
-        assert str(error)
         return (error.status, str(error))
 
 
@@ -45,11 +44,15 @@ def outcome(body: bytes, keep_bytes: bool) -> object:
 def test_damage_gives_an_image_or_a_reason_and_the_same_one_twice(body: bytes, keep_bytes: bool) -> None:
     found = outcome(body, keep_bytes)
     assert outcome(body, keep_bytes) == found
-    if not isinstance(found, tuple):
+    if isinstance(found, tuple):
+        assert found[0] in REASONS
+        assert found[1]
+    else:
         with Image.open(io.BytesIO(found.data)) as image:  # type: ignore[attr-defined]
             image.load()
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_give_an_image_or_a_reason(body: bytes) -> None:
-    outcome(body, False)
+    found = outcome(body, False)
+    assert not isinstance(found, tuple) or found[0] in REASONS
