@@ -80,8 +80,8 @@ def materialize(
         "path": dg.MetadataValue.path(str(artifact.path)),
         "reused": not worked,
         "seconds of work": round(artifact.manifest.seconds, 1),
-        **_flat(artifact.manifest.summary),
         **(show(artifact) if show else {}),
+        **_flat(artifact.manifest.summary),
     }
     return dg.MaterializeResult(data_version=dg.DataVersion(artifact.identity), metadata=metadata)
 

@@ -68,8 +68,9 @@ def pages(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
         inputs={},
         write=write,
         show=lambda made: {
-            **keep_ledger(made, pipeline.place.ledger(snapshot) / "pages.parquet"),
+            "funnel": funnel_table(made.manifest.summary),
             **ledger_tables(made.path / LEDGER_FILE),
+            **keep_ledger(made, pipeline.place.ledger(snapshot) / "pages.parquet"),
         },
         fetched=True,
     )
@@ -135,10 +136,10 @@ def shards(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overri
         inputs={"image_text_pairs": pairs},
         write=write,
         show=lambda made: {
-            **keep_ledger(made, pipeline.place.ledger(snapshot) / "images.parquet"),
-            **ledger_tables(made.path / LEDGER_FILE),
-            "funnel": funnel_table(made.manifest.summary),
             "images": thumbnails(made.path),
+            "funnel": funnel_table(made.manifest.summary),
+            **ledger_tables(made.path / LEDGER_FILE),
+            **keep_ledger(made, pipeline.place.ledger(snapshot) / "images.parquet"),
         },
         fetched=True,
     )
