@@ -11,7 +11,7 @@ READY := .venv/.ready
 
 export T2I_HOME
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui lint format constraints bench bench-ingest bench-pages bench-duplicates clean clean-all
+.PHONY: help demo fuzz test ui lint format constraints bench bench-ingest bench-pages bench-duplicates clean clean-all
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -24,6 +24,16 @@ test: export OMP_NUM_THREADS = 1
 test: lint ## lint, type check and run the test suite
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --ignore=tests/graph --ignore=tests/ui
 	$(BIN)/pytest tests/graph tests/ui
+
+SECONDS ?= 60
+FUZZ := html robots headers addresses texts images
+
+fuzz: $(READY) ## fuzz the parsers and decoders of the crawl (SECONDS=60 each)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target build/fuzz/site atheris==3.0.0
+	@for target in $(FUZZ); do echo "fuzz $$target"; \
+	    PYTHONPATH=build/fuzz/site OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run $$target $(SECONDS) 2>build/fuzz/$$target.log \
+	    || { tail -30 build/fuzz/$$target.log; exit 1; }; \
+	    grep -E 'stat::number_of_executed_units|Done' build/fuzz/$$target.log; done
 
 ui: $(READY) ## the Dagster web UI over the same T2I_HOME
 	$(BIN)/t2i ui --preset $(PRESET) --port $(PORT)

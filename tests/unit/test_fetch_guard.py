@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from yarl import URL
 
 from t2i_assets.crawl.config import FetchConfig
 from t2i_assets.crawl.http.addresses import is_public, is_sealed
@@ -224,3 +225,17 @@ def test_the_memory_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     names = {f"{number}.test": [PUBLIC] for number in range(5)}
     assert len(resolve(monkeypatch, names, work, dns_cache_size=4)[1]) == 10
     assert len(resolve(monkeypatch, names, work, dns_cache_size=5)[1]) == 5
+
+
+@pytest.mark.parametrize(
+    ("base", "address", "url"),
+    [
+        ("https://site.test/%C3%A4/page", "a.jpg", "https://site.test/%C3%A4/a.jpg"),
+        ("https://site.test/%EF%BF%BD/page", "a.jpg", "https://site.test/%EF%BF%BD/a.jpg"),
+        ("https://site.test/a%20b/%2F/page", "../c d.jpg", "https://site.test/a%20b/c%20d.jpg"),
+        ("https://site.test/a/page?x=1", "?y=2", "https://site.test/a/page?y=2"),
+        ("https://site.test", "a.jpg", "https://site.test/a.jpg"),
+    ],
+)
+def test_what_the_base_has_encoded_stays_encoded(base: str, address: str, url: str) -> None:
+    assert normalise_url(address, URL(base)) == url

@@ -8,6 +8,7 @@ import ipaddress
 import socket
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urljoin
 
 from yarl import URL
 
@@ -45,7 +46,8 @@ def normalise_url(url: str, base: URL | None = None) -> str:
     """
     text = url.strip().translate(_NO_CONTROLS)
     try:
-        parsed = (base.join(URL(text)) if base else URL(text)).with_fragment(None)
+        # not URL.join, which decodes the base: %20, %2F and %C3%A4 would be asked for as what they stand for
+        parsed = URL(urljoin(str(base), text) if base else text).with_fragment(None)
         if parsed.scheme not in ("http", "https"):
             raise BadUrlError(f"scheme {parsed.scheme or 'none'!r} is not http or https")
         if not parsed.raw_host or parsed.port == 0:
