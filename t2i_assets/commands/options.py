@@ -19,7 +19,7 @@ def clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         from t2i_assets.crawl.status import CrawlFailedError
         from t2i_assets.demo.run import DemoFailedError
 
-        told = (SettingsError, MissingArtifactError, QueryError, DemoFailedError, CrawlFailedError, OSError)
+        told = (SettingsError, MissingArtifactError, QueryError, DemoFailedError, CrawlFailedError, EOFError, OSError)
         try:
             return command(*args, **kwargs)
         except told as error:

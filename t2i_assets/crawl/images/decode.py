@@ -112,4 +112,5 @@ def _dct_scale(pixels: Pixels, width: int, height: int) -> float:
 
 def _refusal(error: BaseException, what: str) -> ImageError:
     bomb = any(limit in str(error) for limit in _PILLOW_LIMITS)
-    return ImageError(Status.BOMB if bomb else Status.DECODE_FAILED, f"damaged {what}: {error}")
+    words = "not an image that can be read" if isinstance(error, UnidentifiedImageError) else str(error)
+    return ImageError(Status.BOMB if bomb else Status.DECODE_FAILED, f"damaged {what}: {words}")
