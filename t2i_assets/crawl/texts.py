@@ -57,6 +57,8 @@ _ADVERT = re.compile(
 _MOJIBAKE = re.compile(r"[ÂÃ][\u0080-\u00bf\u2018-\u2122]|â€[\u0080-\u009f\u2018-\u2122œ˜]|ï¿½|\ufffd")
 _READ = 4000  # characters that the patterns look at
 _TIMES_ESCAPED = 3
+_ENDLESS_REFERENCE = re.compile(r"&#\d{100,};?")  # Python refuses to read numbers of more than 4,300 digits
+_MARKS_IN_A_ROW = 30
 _JOINERS = "\u200c\u200d"
 _COMMON = frozenset(
     ("a", "an", "the", "of", "and", "or", "on", "in", "at", "to", "with", "is", "are", "by", "for", "from")
@@ -71,10 +73,27 @@ def clean(text: str) -> str:
     were escaped several times are resolved up to three times.
     """
     for _ in range(_TIMES_ESCAPED):
-        text, before = html.unescape(text), text
+        text, before = html.unescape(_ENDLESS_REFERENCE.sub("\ufffd", text)), text
         if text == before:
             break
-    return " ".join(unicodedata.normalize("NFC", "".join(map(_visible, text))).split())
+    return " ".join(unicodedata.normalize("NFC", _stream_safe("".join(map(_visible, text)))).split())
+
+
+def _stream_safe(text: str) -> str:
+    """Return the text with long runs of combining marks parted by U+034F: UAX #15, section 13.
+
+    Sorting a run of marks takes time that grows with the square of its length.
+    """
+    if text.isascii():
+        return text
+    parts, marks = [], 0
+    for character in text:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks > _MARKS_IN_A_ROW:
+            parts.append("\u034f")
+            marks = 1
+        parts.append(character)
+    return "".join(parts)
 
 
 def _visible(character: str) -> str:

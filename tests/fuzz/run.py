@@ -8,7 +8,7 @@ import atheris
 with atheris.instrument_imports(include=["t2i_assets.crawl"]):
     from tests.fuzz.targets import TARGETS, write_seeds
 
-LONGEST = 4096
+LONGEST = 8192
 
 
 def main(name: str, seconds: str) -> None:

@@ -52,6 +52,18 @@ def test_cleaning_leaves_nothing_that_it_would_take(text: str) -> None:
     assert found == [name for name in LABELS if name in found]
 
 
+@pytest.mark.parametrize("digits", [5_000, 1_000_000])
+def test_a_reference_of_any_length_is_resolved(digits: int) -> None:
+    assert clean(f"a &#{'9' * digits}; ball") == "a \ufffd ball"
+    assert clean(f"a &amp;#{'9' * digits}; ball") == "a \ufffd ball"
+
+
+def test_many_marks_are_kept_and_cleaned_once_and_for_all() -> None:
+    cleaned = clean("e" + "\u0301\u0327" * 500)
+    assert cleaned.count("\u0301") == 500
+    assert clean(cleaned) == cleaned
+
+
 HOSTILE = {
     "spaces": " \t",
     "entities": "&amp;",
@@ -64,6 +76,7 @@ HOSTILE = {
     "per cent": "50% ",
     "parts": "a,",
     "combining marks": "e\u0301\u0327",
+    "marks out of order": "\u0301\u0327",
     "mojibake": "Ã",
     "www": "www.",
 }

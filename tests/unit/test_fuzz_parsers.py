@@ -137,7 +137,7 @@ def test_any_headers_have_a_verdict_and_no_line_more_lifts_a_refusal(headers: li
     before = response_verdict(CIMultiDict(headers), US)
     after = response_verdict(CIMultiDict([*headers, ("X-Robots-Tag", "noai")]), US)
     assert not after.allowed
-    assert before.allowed or before.rule != "allowed"
+    assert before.allowed == (before.rule == "allowed")
 
 
 @given(st.lists(st.tuples(st.sampled_from(["robots", "ROBOTS", US, "otherbot", "tdm-reservation"]), SAID), max_size=6))
@@ -166,3 +166,8 @@ def test_any_tdmrep_file_has_a_verdict_or_is_none(body: bytes, path: str) -> Non
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 def test_a_deep_tdmrep_file_reserves_nothing(depth: int) -> None:
     assert parse_tdm_file(b"[" * depth + b"]" * depth).verdict(HERE).allowed
+
+
+def test_a_number_without_end_lifts_no_reservation() -> None:
+    body = b'[{"location": "/", "tdm-reservation": 1, "version": ' + b"9" * 5000 + b"}]"
+    assert not parse_tdm_file(body).verdict(HERE).allowed

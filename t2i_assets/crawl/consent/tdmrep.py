@@ -36,7 +36,7 @@ class TdmFile:
 def parse_tdm_file(body: bytes) -> TdmFile:
     """Read a tdmrep.json; what is not of the protocol's form reserves nothing."""
     try:
-        document = json.loads(body.decode("utf-8-sig", "replace"))
+        document = json.loads(body.decode("utf-8-sig", "replace"), parse_int=str)
     except (ValueError, RecursionError):
         return TdmFile()
     entries = document if isinstance(document, list) else [document]
