@@ -17,6 +17,9 @@ from tests.unit.ingest_run import BOUNDARIES, SNAPSHOT, ingest
 
 PAGES, IMAGES_PER_PAGE = 24, 3
 KILLS, KILLS_PER_HOME = 20, 4
+STAGES_HIT = {0, 2}
+"""How many stages were through when a kill came: a busy machine needs more kills to meet both."""
+MOST_HOMES = 20
 SEED = 5
 TIMES = ("manifest.json", "requests")
 """What tells when the work was done: the one thing that two runs do not share."""
@@ -111,7 +114,7 @@ def test_twenty_kills_at_random_moments_change_nothing(
     moments = random.Random(SEED)
     killed: list[int] = []
     homes = 0
-    while len(killed) < KILLS:
+    while len(killed) < KILLS or (not set(killed) >= STAGES_HIT and homes < MOST_HOMES):
         home = tmp_path / f"home{homes}"
         homes += 1
         cuts = sorted(moments.uniform(0, duration) for _ in range(KILLS_PER_HOME))
@@ -123,7 +126,7 @@ def test_twenty_kills_at_random_moments_change_nothing(
             killed.append(published(home))
         assert run_until(processes, home, config, None) == 0
         assert_same(home, expected)
-    assert {0, 2} <= set(killed), "some kills hit the pages, some the images"
+    assert set(killed) >= STAGES_HIT, "some kills hit the pages, some the images"
 
 
 def test_kills_between_stages_change_nothing(
