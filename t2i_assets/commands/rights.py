@@ -57,6 +57,8 @@ def purge(
         for past in unfinished:
             carry_out(place, past)
             click.echo(f"finished purge {past.plan['name']}")
+    if dry_run and not rules:
+        return
     if rules:
         wanted = plan_purge(place, rules, reason)
         for row in wanted.plan["samples"]:

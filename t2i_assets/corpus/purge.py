@@ -44,7 +44,8 @@ def plan_purge(home: Home, rules: Iterable[tuple[str, str]], reason: str) -> Pur
     samples: dict[tuple[str, str], dict[str, Any]] = {}
     for artifact in artifacts:
         for row in _sample_rows(artifact.path):
-            rule = wish.rule(url=row["image_url"], key=row["key"]) or wish.rule(url=row["page_url"])
+            rule = wish.rule(url=row["image_url"], key=row["key"])
+            rule = rule or next((found for page in row["pages"] if (found := wish.rule(url=page))), None)
             if rule:
                 samples[row["snapshot"], row["key"]] = {**row, "rule": rule}
     keys = frozenset(key for _, key in samples)

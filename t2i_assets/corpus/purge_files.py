@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import tarfile
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,10 @@ def _holds_victims(partial: Path, victims: Victims) -> bool:
     try:
         for journal in partial.rglob("journal.sqlite"):
             with closing(sqlite3.connect(journal)) as database:
-                for url, key in database.execute("SELECT url, blob FROM outcomes"):
-                    if victims.rules.rule(url=url, key=key) or url in victims.pages:
+                for key, text in database.execute("SELECT blob, row FROM outcomes"):
+                    row = json.loads(text)
+                    urls = {row["url"], row.get("final_url") or row["url"]}
+                    if victims.rules.rule(key=key) or any(map(_rule_of(victims), urls)) or urls & victims.pages:
                         return True
         for file in sorted(partial.rglob("*.parquet")):
             table = pq.read_table(file)
@@ -102,6 +105,10 @@ def _holds_victims(partial: Path, victims: Victims) -> bool:
     except (sqlite3.DatabaseError, pa.ArrowException, OSError):
         return True  # torn: what it holds cannot be told
     return False
+
+
+def _rule_of(victims: Victims) -> Callable[[str], str | None]:
+    return lambda url: victims.rules.rule(url=url)
 
 
 def _goes(row: dict[str, Any], victims: Victims) -> bool:

@@ -24,7 +24,12 @@ LEDGER = _schema(
     "Every URL ever tried, page or image, with what became of it.",
     _SNAPSHOT,
     _field("kind", pa.string(), "What was asked for: page, image, robots, archive.", nullable=False),
-    _field("source", pa.string(), "Name of the configured source the URL came from.", nullable=False),
+    _field(
+        "source",
+        pa.string(),
+        "Configured source the URL came from; * for robots.txt, asked for all.",
+        nullable=False,
+    ),
     _field("url", pa.string(), "URL as found, normalised.", nullable=False),
     _field("final_url", pa.string(), "URL after redirects."),
     _field("parent_url", pa.string(), "Page the URL was found on."),

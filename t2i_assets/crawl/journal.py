@@ -83,7 +83,7 @@ class Journal:
         ``name`` ties it to a blob; the first one to bring it gives its bytes and what is told ``about`` it.
         """
         if blob is not None and not self.has_blob(name or ""):
-            os.pwrite(self._blobs, blob, self._end)
+            self._write_blob(blob)
             place = (name, self._end, len(blob), json.dumps(about, ensure_ascii=False))
             self.database.execute("INSERT INTO blobs VALUES (?, ?, ?, ?)", place)
             self._end += len(blob)
@@ -92,6 +92,12 @@ class Journal:
         self.database.execute("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?)", outcome)
         if time.monotonic() - self._committed > _COMMIT_SECONDS:
             self.commit()
+
+    def _write_blob(self, blob: bytes) -> None:
+        left, place = memoryview(blob), self._end
+        while left:
+            written = os.pwrite(self._blobs, left, place)
+            left, place = left[written:], place + written
 
     def commit(self) -> None:
         """Make what was added survive a kill; happens by itself four times a second."""

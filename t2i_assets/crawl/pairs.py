@@ -28,8 +28,6 @@ from t2i_assets.crawl.sources.wat import wat_offers
 from t2i_assets.crawl.status import CrawlFailedError
 from t2i_assets.crawl.workers import Workers
 
-"""Ledger of the archives that this stage read, below its output directory."""
-
 _ROWS_PER_FILE = 50_000
 _ROWS_PER_REPORT = 1000
 _BUFFER_BYTES = 1 << 20

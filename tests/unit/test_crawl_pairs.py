@@ -247,4 +247,4 @@ def test_memory_does_not_grow_with_the_pages(tmp_path: Path) -> None:
         peak = re.search(r"VmHWM:\s+(\d+)", status)
         assert peak is not None
         used[count] = int(peak[1]) // 1024
-    assert used[200] - used[20] < 40, f"100 MB of pages took {used} MB"
+    assert used[200] - used[20] < 70, f"90 MB more of pages took {used} MB"
