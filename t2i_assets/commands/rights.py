@@ -48,8 +48,8 @@ def purge(
             state = "done" if past.done else "unfinished"
             click.echo(f"{past.plan['name']}  {state}  {len(past.plan['samples'])} samples  {matched}")
         return
-    rules = [("key", key) for key in keys] + [("url", url) for url in urls]
-    rules += [("host", host.lower().rstrip(".")) for host in hosts]
+    rules = [("key", key) for key in keys] + [("url", _address(url)) for url in urls]
+    rules += [("host", _host(host)) for host in hosts]
     unfinished = [past for past in list_purges(place) if not past.done]
     if not rules and not unfinished:
         raise click.UsageError("name what must go: --key, --host or --url")
@@ -73,6 +73,27 @@ def purge(
         carry_out(place, wanted)
         click.echo(f"purged: {wanted.path}")
     build_catalog(place)
+
+
+def _address(url: str) -> str:
+    """Return a URL as the crawl writes it, so that it matches however it was typed."""
+    from t2i_assets.crawl.http.guard import BadUrlError, normalise_url
+
+    if url.startswith("file:"):
+        return url
+    try:
+        return normalise_url(url)
+    except BadUrlError as error:
+        raise click.BadParameter(f"{url}: {error}", param_hint="--url") from error
+
+
+def _host(host: str) -> str:
+    name = host.lower().rstrip(".")
+    if "/" in name or name.count(":") == 1:
+        raise click.BadParameter(
+            f"{host} is not a host name alone: leave scheme, port and path away", param_hint="--host"
+        )
+    return name
 
 
 @click.group()

@@ -17,7 +17,7 @@ from t2i_assets.corpus.artifacts import Artifact, read_artifact
 from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.purge_files import Victims, purge_artifact, purge_ledgers
-from t2i_assets.corpus.schemas import PURGES, SAMPLES, TAINTED
+from t2i_assets.corpus.schemas import LEDGER, PURGES, SAMPLES, TAINTED
 from t2i_assets.corpus.suppression import Suppression
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.corpus.views import MANIFEST_GLOBS
@@ -49,6 +49,8 @@ def plan_purge(home: Home, rules: Iterable[tuple[str, str]], reason: str) -> Pur
             if rule:
                 samples[row["snapshot"], row["key"]] = {**row, "rule": rule}
     keys = frozenset(key for _, key in samples)
+    image_urls, spared = _addresses(home, artifacts, keys | by_kind["key"])
+    image_urls |= {row["image_url"] for row in samples.values()}
     now = time.time()
     name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)) + "-" + digest(wanted)
     plan = {
@@ -57,6 +59,8 @@ def plan_purge(home: Home, rules: Iterable[tuple[str, str]], reason: str) -> Pur
         "reason": reason,
         "purged_at": now,
         "samples": [samples[place] for place in sorted(samples)],
+        "image_urls": sorted(image_urls),
+        "spared": sorted(place for place in spared if place[1] in image_urls),
         "tainted": _tainted(home, artifacts, keys),
         "identities": {a.identity: a.path.relative_to(home.root).as_posix() for a in artifacts},
     }
@@ -68,8 +72,9 @@ def carry_out(home: Home, purge: Purge) -> None:
     purge.path.mkdir(parents=True, exist_ok=True)
     _write_json(purge.path / "plan.json", purge.plan)
     victims = _victims(purge.plan)
+    tainted_places = {home.root / row["path"] for row in purge.plan["tainted"]}
     for path in _artifact_places(home):
-        purge_artifact(path, victims)
+        purge_artifact(path, victims, show_nothing=path in tainted_places)
     purge_ledgers(home, victims)
     home.report.unlink(missing_ok=True)
     about = {"purge": purge.plan["name"], "reason": purge.plan["reason"], "purged_at": purge.plan["purged_at"]}
@@ -94,9 +99,26 @@ def _victims(plan: Mapping[str, Any]) -> Victims:
         kind: frozenset(r["value"] for r in plan["rules"] if r["kind"] == kind) for kind in ("key", "url", "host")
     }
     keys = frozenset(row["key"] for row in plan["samples"]) | by_kind["key"]
-    urls = frozenset(row["image_url"] for row in plan["samples"]) | by_kind["url"]
     pages = frozenset(page for row in plan["samples"] for page in row["pages"])
-    return Victims(Suppression(keys, urls, by_kind["host"]), pages)
+    spared = frozenset((snapshot, url) for snapshot, url in plan["spared"])
+    wish = Suppression(keys, by_kind["url"], by_kind["host"])
+    return Victims(wish, pages, frozenset(plan["image_urls"]), spared)
+
+
+def _addresses(home: Home, artifacts: list[Artifact], keys: frozenset[str]) -> tuple[set[str], set[tuple[str, str]]]:
+    """Return every URL that gave one of ``keys``, and the (snapshot, URL) at which another image stood."""
+    files = set(home.root.glob("ledger/*/*.parquet"))
+    files |= {file for artifact in artifacts for file in artifact.path.rglob("*.parquet")}
+    ours: set[str] = set()
+    others: set[tuple[str, str]] = set()
+    for file in sorted(files):
+        if {"url", "status", "etag"} <= set(pq.read_schema(file).names):
+            for row in read_rows(file, LEDGER, ["snapshot", "url", "key"]):
+                if row["key"] in keys:
+                    ours.add(row["url"])
+                elif row["key"]:
+                    others.add((row["snapshot"], row["url"]))
+    return ours, others
 
 
 def _artifacts(home: Home) -> list[Artifact]:

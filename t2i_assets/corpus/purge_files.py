@@ -24,21 +24,29 @@ from t2i_assets.corpus.suppression import Suppression
 from t2i_assets.corpus.tables import as_table, write_table
 
 LEDGER_CLEARED = ("etag", "last_modified", "sha256")
-_TELLING = ("key", "cluster", "image_url", "url", "final_url", "page_url")
+_TELLING = ("key", "cluster", "image_url", "url", "final_url", "page_url", "snapshot")
+_SHOWING_SAMPLES = ("reconstructions.png", "samples.txt")
+"""What a job leaves beside a model to show real images and texts of its data."""
 
 
 @dataclass(frozen=True)
 class Victims:
-    """What goes: samples by key and URL, hosts, and the bodies of the pages where a purged sample's texts stand."""
+    """What goes: samples by key, URL and host, the bodies of the pages where their texts stand, and their pairs.
+
+    ``image_urls`` gave a purged image in some snapshot; at those of ``spared``, (snapshot, URL), another one stood.
+    """
 
     rules: Suppression
     pages: frozenset[str]
+    image_urls: frozenset[str]
+    spared: frozenset[tuple[str, str]]
 
 
-def purge_artifact(path: Path, victims: Victims) -> bool:
+def purge_artifact(path: Path, victims: Victims, show_nothing: bool = False) -> bool:
     """Take the victims out of one artifact in one rename, drop unfinished tries with them; return whether it changed.
 
-    Waits for the process that is making the artifact, as ``publish`` does.
+    ``show_nothing`` drops the pictures and texts that a job left to show its data. Waits for the process that is
+    making the artifact, as ``publish`` does.
     """
     with locked(path):
         recover(path)
@@ -51,6 +59,10 @@ def purge_artifact(path: Path, victims: Victims) -> bool:
         stage = path.parent / f".{path.name}.purge.partial"
         shutil.copytree(path, stage, copy_function=os.link)
         changed = [file for file in sorted(stage.rglob("*.parquet")) if _purge_file(file, victims)]
+        for shown in (stage / name for name in _SHOWING_SAMPLES if show_nothing):
+            if shown.exists():
+                shown.unlink()
+                changed.append(shown)
         if not changed:
             shutil.rmtree(stage)
             return False
@@ -73,7 +85,7 @@ def _purge_file(file: Path, victims: Victims) -> bool:
     if {"url", "status", "etag"} <= names:
         return _mark_ledger(file, table, victims)
     columns = [name for name in _TELLING if name in names]
-    if not columns or "attempts" in names:
+    if columns in ([], ["snapshot"]) or "attempts" in names:
         return False
     kept = [not _goes(row, victims) for row in table.select(columns).to_pylist()]
     if all(kept):
@@ -95,8 +107,15 @@ def _holds_victims(partial: Path, victims: Victims) -> bool:
                 for key, text in database.execute("SELECT blob, row FROM outcomes"):
                     row = json.loads(text)
                     urls = {row["url"], row.get("final_url") or row["url"]}
-                    if victims.rules.rule(key=key) or any(map(_rule_of(victims), urls)) or urls & victims.pages:
+                    if victims.rules.rule(key=key) or any(map(_rule_of(victims), urls)):
                         return True
+                    if urls & victims.pages or urls & victims.image_urls:
+                        return True
+                if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'offers'").fetchone():
+                    for (pair,) in database.execute("SELECT pair FROM offers"):
+                        row = json.loads(pair)
+                        if row["image_url"] in victims.image_urls or _goes(row, victims):
+                            return True
         for file in sorted(partial.rglob("*.parquet")):
             table = pq.read_table(file)
             columns = [name for name in _TELLING if name in table.column_names]
@@ -115,6 +134,9 @@ def _goes(row: dict[str, Any], victims: Victims) -> bool:
     if victims.rules.rule(key=row.get("key")) or victims.rules.rule(key=row.get("cluster")):
         return True
     if victims.pages & {row.get("url"), row.get("final_url")}:
+        return True
+    is_pair_of_ours = "key" not in row and row.get("image_url") in victims.image_urls
+    if is_pair_of_ours and (row.get("snapshot"), row["image_url"]) not in victims.spared:
         return True
     urls = [row.get(name) for name in ("image_url", "url", "final_url", "page_url")]
     return any(victims.rules.rule(url=url) for url in urls if url)
