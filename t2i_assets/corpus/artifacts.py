@@ -99,6 +99,7 @@ def publish(path: Path, manifest: Manifest, write: Callable[[Path], dict[str, An
         partial = partial_directory(path, manifest.digest)
         finished = read_artifact(partial)
         if finished is None:
+            _discard_unfinished(partial)
             started = time.time()
             summary = write(partial) or {}
             done = {
@@ -112,6 +113,12 @@ def publish(path: Path, manifest: Manifest, write: Callable[[Path], dict[str, An
             (partial / "manifest.tmp").rename(partial / "manifest.json")
         swap(partial, path)
         return Artifact(path=path, manifest=finished.manifest)
+
+
+def _discard_unfinished(partial: Path) -> None:
+    """Remove the files that a killed try was in the middle of writing: what is whole has a name of its own."""
+    for path in partial.rglob(".*.tmp"):
+        path.unlink()
 
 
 @contextmanager

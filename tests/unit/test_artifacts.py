@@ -57,6 +57,22 @@ def test_a_failure_leaves_the_old_artifact_and_the_work_so_far(tmp_path: Path) -
     assert (tmp_path / "x" / "file").read_text() == "new"
 
 
+def test_a_file_that_a_kill_cut_off_is_no_part_of_the_artifact(tmp_path: Path) -> None:
+    def killed(directory: Path) -> None:
+        (directory / "tables").mkdir()
+        (directory / "tables" / ".rows.parquet.4711.tmp").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path / "x", manifest("one"), killed)
+    cut_off = publish(tmp_path / "x", manifest("one"), write("whole"))
+    assert sorted(path.name for path in cut_off.path.rglob("*") if path.is_file()) == ["file", "manifest.json"]
+    assert (
+        cut_off.manifest.output_digest
+        == publish(tmp_path / "y", manifest("one"), write("whole")).manifest.output_digest
+    )
+
+
 def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path)
     write_ref(home, "a", "_", publish(tmp_path / "x", manifest("one"), write("old")))
