@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaluation.config import ClipScoreConfig, CompBenchConfig, FrechetConfig, JudgeConfig, LeaderboardConfig
+from t2i_assets.claims.config import ClaimsConfig
 from t2i_assets.corpus.blending import DEFAULT_RECIPES, BlendRecipe
 from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.duplicates.config import ContaminationConfig, DuplicateConfig, SemanticConfig
@@ -84,6 +85,9 @@ class Settings(BaseModel):
         min_length=1,
         description="Recipes by name: the partitions of everything trained on a blend.",
     )
+    claims: ClaimsConfig | None = Field(
+        default=None, description="The experiments of docs/claims.md; null leaves them and their recipes out."
+    )
     text_encoder_recipe: str = Field(
         default="blend_95_5",
         description="Recipe whose CLIP conditions every diffusion model, so that recipes differ in captions alone.",
@@ -114,11 +118,19 @@ class Settings(BaseModel):
         """Return a section with ``overrides`` merged in, validated. Raises SettingsError naming the wrong field."""
         return _overridden(getattr(self, name), overrides or {}, name)
 
+    @property
+    def recipes(self) -> dict[str, BlendRecipe]:
+        """Every recipe by name: the blends, and those of the experiments."""
+        if self.claims is None:
+            return self.blends
+        return {**self.blends, **self.claims.sweep(), **self.claims.ablation()}
+
     def recipe(self, name: str, overrides: Mapping[str, Any] | None = None) -> BlendRecipe:
         """Return a blend recipe by name. Raises SettingsError where there is none."""
-        if name not in self.blends:
-            raise SettingsError(f"there is no blend {name!r}: the preset has {', '.join(self.blends)}")
-        recipe: BlendRecipe = _overridden(self.blends[name], overrides or {}, f"blends.{name}")
+        recipes = self.recipes
+        if name not in recipes:
+            raise SettingsError(f"there is no blend {name!r}: the preset has {', '.join(recipes)}")
+        recipe: BlendRecipe = _overridden(recipes[name], overrides or {}, f"blends.{name}")
         return recipe
 
     def site_identity(self) -> str | None:

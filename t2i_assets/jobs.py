@@ -27,15 +27,18 @@ def run_job(
     inputs: Mapping[str, Artifact | Mapping[str, Artifact]],
     files: Mapping[str, Path | list[Path]],
     extra: Mapping[str, Any] | None = None,
+    replicate: int = 0,
     prepare: Callable[[Path], Mapping[str, Path]] | None = None,
     show: Callable[[Artifact], Metadata] | None = None,
 ) -> Result:
     """Materialize what ``python -m module`` writes.
 
     ``inputs`` are the artifacts that go into the digest, ``files`` what the job is given of them. ``extra`` adds
-    fields to the section; ``prepare`` writes further input files into the output directory first.
+    fields to the section, ``replicate`` is added to its seed; ``prepare`` writes further input files into the output
+    directory first.
     """
     config = {**pipeline.settings.section(section, overrides.overrides).model_dump(mode="json"), **(extra or {})}
+    config["seed"] += replicate
 
     def write(out: Path) -> Metadata:
         prepared = prepare(out) if prepare else {}

@@ -5,5 +5,5 @@ import dagster as dg
 from t2i_assets.config import load_settings
 
 snapshots = dg.DynamicPartitionsDefinition(name="snapshot")
-recipes = dg.StaticPartitionsDefinition(list(load_settings().blends))
+recipes = dg.StaticPartitionsDefinition(list(load_settings().recipes))
 text_encoder_recipe = load_settings().text_encoder_recipe

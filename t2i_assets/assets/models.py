@@ -28,6 +28,7 @@ def clip_model(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ov
         path=lambda digest: pipeline.place.model("clip", digest),
         inputs={"caption_blend": blend, "tokenizer": vocabulary, "shards": images},
         files={"blend": blend.path, "tokenizer": vocabulary.path, "shards": paths(images)},
+        replicate=pipeline.settings.recipe(context.partition_key).replicate,
     )
 
 
@@ -77,6 +78,7 @@ def _prior(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overri
             "features": [inputs["clip_embeddings"].path],
             "blend": inputs["caption_blend"].path,
         },
+        replicate=pipeline.settings.recipe(recipe).replicate,
     )
 
 
@@ -146,4 +148,5 @@ def latent_diffusion(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
         path=lambda digest: pipeline.place.model("latent_diffusion", digest),
         inputs={"caption_blend": blend, "clip_model": clip, "autoencoder": encoder, "latents": encoded},
         files={"blend": blend.path, "clip": clip.path, "autoencoder": encoder.path, "latents": paths(encoded)},
+        replicate=pipeline.settings.recipe(context.partition_key).replicate,
     )

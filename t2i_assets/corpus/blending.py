@@ -47,6 +47,9 @@ class BlendRecipe(BaseModel):
         "with a text that is a prompt, which on web texts as short as the prompts is many; 'semantic' takes the "
         "embedder's word.",
     )
+    replicate: int = Field(
+        default=0, ge=0, description="Added to the seed of every model trained on it: the same recipe, another try."
+    )
 
     @model_validator(mode="after")
     def _weights_sum_to_one(self) -> "BlendRecipe":
