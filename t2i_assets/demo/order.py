@@ -1,6 +1,6 @@
 """Which assets the demo makes, of which partitions, and in which order two workers do best."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -48,21 +48,48 @@ class Unit:
 
 def units(graph: dg.Definitions, settings: Settings, snapshot: str) -> dict[Unit, set[Unit]]:
     """Return every unit of the demo with the units that it needs."""
+    needs = _every(graph, snapshot)
+    left_out = {
+        unit
+        for unit in needs
+        if (unit.asset in TEXT_ENCODER_ONLY and unit.partition != settings.text_encoder_recipe)
+        or (unit.partition in settings.recipes and unit.partition not in settings.blends)
+        or unit.asset in experiments(graph)
+    }
+    return {unit: parents - left_out for unit, parents in needs.items() if unit not in left_out}
+
+
+def units_behind(graph: dg.Definitions, snapshot: str, targets: Collection[Unit]) -> dict[Unit, set[Unit]]:
+    """Return the ``targets`` and all that they need, each with the units that it needs."""
+    needs = _every(graph, snapshot)
+    wanted, look = set(targets), list(targets)
+    while look:
+        fresh = needs[look.pop()] - wanted
+        wanted |= fresh
+        look += fresh
+    return {unit: parents for unit, parents in needs.items() if unit in wanted}
+
+
+def experiments(graph: dg.Definitions) -> set[str]:
+    """Return the names of the assets that are experiments: no part of the demo."""
     nodes = graph.resolve_asset_graph()
-    chosen: dict[str, list[Unit]] = {}
-    for key in nodes.toposorted_asset_keys:
-        name = key.to_user_string()
-        partitions: list[str | None] = [None]
-        if isinstance(nodes.get(key).partitions_def, dg.DynamicPartitionsDefinition):
-            partitions = [snapshot]
-        elif nodes.get(key).partitions_def is not None:
-            partitions = [settings.text_encoder_recipe] if name in TEXT_ENCODER_ONLY else list(settings.blends)
-        chosen[name] = [Unit(name, partition) for partition in partitions]
+    return {key.to_user_string() for key in nodes.get_all_asset_keys() if nodes.get(key).group_name == "claims"}
+
+
+def _every(graph: dg.Definitions, snapshot: str) -> dict[Unit, set[Unit]]:
+    """Return every unit of the graph, in topological order, with the units that it needs."""
+    nodes = graph.resolve_asset_graph()
     needs: dict[Unit, set[Unit]] = {}
-    for name, made in chosen.items():
-        parents = [parent.to_user_string() for parent in nodes.get(dg.AssetKey(name)).parent_keys]
-        for unit in made:
-            needs[unit] = {needed for parent in parents for needed in _matching(chosen[parent], unit)}
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("snapshot", [snapshot])
+        with dg.partition_loading_context(dynamic_partitions_store=instance):
+            for key in nodes.toposorted_asset_keys:
+                of = nodes.get(key).partitions_def
+                for partition in [None] if of is None else of.get_partition_keys():
+                    parents = nodes.get_parents_partitions(key, partition).parent_partitions
+                    needs[Unit(key.to_user_string(), partition)] = {
+                        Unit(parent.asset_key.to_user_string(), parent.partition_key) for parent in parents
+                    }
     return needs
 
 
@@ -73,8 +100,3 @@ def by_urgency(needs: Mapping[Unit, set[Unit]]) -> dict[Unit, float]:
         after = [waiting[other] for other in waiting if unit in needs[other]]
         waiting[unit] = SECONDS.get(unit.asset, 2) + max(after, default=0.0)
     return waiting
-
-
-def _matching(made: list[Unit], unit: Unit) -> list[Unit]:
-    same = [other for other in made if other.partition == unit.partition]
-    return same or made

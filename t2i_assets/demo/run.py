@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import dagster as dg
 
 from t2i_assets.config import Environment, load_settings
-from t2i_assets.demo.order import Unit, by_urgency, units
+from t2i_assets.demo.order import Unit, by_urgency, units, units_behind
 from t2i_assets.demo.terminal import Display
 from t2i_assets.instance import prepare, variables
 
@@ -39,11 +40,17 @@ class Outcome:
 
 
 def run_demo(
-    environment: Environment, snapshot: str, display: Display, workers: int = WORKERS, group: str | None = None
+    environment: Environment,
+    snapshot: str,
+    display: Display,
+    workers: int = WORKERS,
+    group: str | None = None,
+    targets: Collection[Unit] = (),
 ) -> int:
     """Materialize everything for ``snapshot`` and every recipe; return how many assets had to be made.
 
-    ``group`` limits it to the assets of one group, whose inputs from other groups must be there.
+    ``group`` limits it to the assets of one group, whose inputs from other groups must be there; ``targets`` makes
+    these units, and what they need, in place of the demo.
     Raises DemoFailedError where an asset fails, once the work that is under way has ended.
     """
     home = prepare(environment)
@@ -52,7 +59,10 @@ def run_demo(
     os.environ.update(variables(environment))
     from t2i_assets.definitions import defs  # after the environment says which preset
 
-    needs = units(defs, load_settings(environment.preset), snapshot)
+    if targets:
+        needs = units_behind(defs, snapshot, targets)
+    else:
+        needs = units(defs, load_settings(environment.preset), snapshot)
     if group is not None:
         chosen = {key.to_user_string() for key in dg.AssetSelection.groups(group).resolve(defs.resolve_asset_graph())}
         needs = {
