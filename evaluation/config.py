@@ -62,6 +62,15 @@ class FrechetConfig(EvaluationConfig):
     kernel_subset_size: int = Field(default=100, gt=1, description="Largest subset of the kernel distance, images.")
 
 
+class RetrievalConfig(JobConfig):
+    """Retrieval among held-out pictures and their exact captions."""
+
+    ks: tuple[int, ...] = Field(default=(1, 5), min_length=1, description="Ranks down to which a find counts.")
+    batch_size: int = Field(default=200, gt=0, description="Images or texts per forward pass.")
+    recipe: str | None = Field(default=None, description="Blend the CLIP was trained on.")
+    model: str | None = Field(default=None, description="Digest of the CLIP.")
+
+
 class LeaderboardConfig(BaseModel):
     """How scores become a table."""
 

@@ -13,7 +13,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evaluation.config import ClipScoreConfig, CompBenchConfig, FrechetConfig, JudgeConfig, LeaderboardConfig
+from evaluation.config import (
+    ClipScoreConfig,
+    CompBenchConfig,
+    FrechetConfig,
+    JudgeConfig,
+    LeaderboardConfig,
+    RetrievalConfig,
+)
 from t2i_assets.claims.config import ClaimsConfig
 from t2i_assets.corpus.blending import DEFAULT_RECIPES, BlendRecipe
 from t2i_assets.corpus.digests import digest
@@ -93,6 +100,9 @@ class Settings(BaseModel):
         description="Recipe whose CLIP conditions every diffusion model, so that recipes differ in captions alone.",
     )
     clip: ClipConfig = Field(default_factory=ClipConfig, description="CLIP on a blend.")
+    clip_retrieval: RetrievalConfig = Field(
+        default_factory=RetrievalConfig, description="Retrieval by the CLIP of a blend."
+    )
     embed: EmbedConfig = Field(default_factory=EmbedConfig, description="CLIP embeddings.")
     diffusion_prior: DiffusionPriorConfig = Field(
         default_factory=DiffusionPriorConfig, description="The diffusion prior."

@@ -20,6 +20,7 @@ assets = [
     *(models.clip_model, models.clip_embeddings, models.diffusion_prior, models.autoregressive_prior),
     *(models.autoencoder, models.latents, models.latent_diffusion),
     *(evals.site_truth, evals.evaluation_set, evals.judge, evals.evaluation_clip, evals.generated_images),
+    evals.clip_retrieval,
     *(evals.clip_score, evals.fid, evals.t2i_compbench, *evals.bounds, evals.leaderboard),
     *(catalog.dataset_stats, catalog.report),
 ]

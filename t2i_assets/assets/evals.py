@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from evaluation import leaderboard as statistics
-from t2i_assets.assets.models import latent_diffusion
+from t2i_assets.assets.models import clip_model, latent_diffusion
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, EVALS, LEADERBOARD
 from t2i_assets.corpus.tables import read_rows, read_table, write_table
@@ -106,6 +106,26 @@ def evaluation_clip(context: dg.AssetExecutionContext, pipeline: Pipeline, confi
         inputs={"evaluation_set": prompts, "tokenizer": vocabulary},
         files={"tokenizer": vocabulary.path, "shards": [prompts.path / "pool"]},
         prepare=prepare,
+    )
+
+
+@dg.asset(
+    **GROUP, partitions_def=recipes, deps=[clip_model, evaluation_set], kinds={"pytorch", "parquet"}, code_version="1"
+)
+def clip_retrieval(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Recall at 1 and 5 among held-out pictures and their exact captions, by the CLIP of a blend."""
+    recipe = context.partition_key
+    clip, prompts = made(pipeline, "clip_model", recipe), made(pipeline, "evaluation_set")
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="evaluation.retrieval",
+        section="clip_retrieval",
+        path=lambda digest: pipeline.place.evals("clip_retrieval", digest),
+        inputs={"clip_model": clip, "evaluation_set": prompts},
+        files={"clip": clip.path, "heldout": prompts.path / "heldout"},
+        extra={"recipe": recipe, "model": clip.digest},
     )
 
 

@@ -31,7 +31,9 @@ SECONDS: Mapping[str, int] = {
 }
 """About how long an asset takes on one core at ``tiny``; used for the order alone."""
 
-TEXT_ENCODER_ONLY = frozenset({"clip_model", "clip_embeddings", "diffusion_prior", "autoregressive_prior"})
+TEXT_ENCODER_ONLY = frozenset(
+    {"clip_model", "clip_embeddings", "clip_retrieval", "diffusion_prior", "autoregressive_prior"}
+)
 """Made for one recipe: the diffusion models of all recipes share its text encoder."""
 
 

@@ -127,7 +127,15 @@ def clip_loss(
 
 
 def retrieval_recall(images: Tensor, texts: Tensor, captions: Tensor, k: int) -> tuple[float, float]:
-    """Return recall@k of image to text and of text to image; any sample with an equal caption is a hit.
+    """Return recall@k of image to text and of text to image: the means of ``retrieval_hits``."""
+    to_text, to_image = retrieval_hits(images, texts, captions, k)
+    return to_text.float().mean().item(), to_image.float().mean().item()
+
+
+def retrieval_hits(images: Tensor, texts: Tensor, captions: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return whether a right one is among the k nearest: texts of each image [N] and images of each text [N].
+
+    Any sample with an equal caption is right.
 
     Args:
         images: unit-norm image embeddings, [N, E].
@@ -137,8 +145,8 @@ def retrieval_recall(images: Tensor, texts: Tensor, captions: Tensor, k: int) ->
     similarity = images @ texts.T
     same = captions[:, None] == captions[None, :]
 
-    def recall(scores: Tensor) -> float:
+    def hits(scores: Tensor) -> Tensor:
         best = scores.topk(min(k, len(captions)), dim=1).indices
-        return same.gather(1, best).any(dim=1).float().mean().item()
+        return same.gather(1, best).any(dim=1)
 
-    return recall(similarity), recall(similarity.T)
+    return hits(similarity), hits(similarity.T)
