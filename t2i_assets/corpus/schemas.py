@@ -312,11 +312,13 @@ EVALS = _schema(
         "system",
         pa.string(),
         "generated, ceiling (real images of the prompts) or floor (real images, shuffled prompts; "
-        "for distances, real images with shuffled patches).",
+        "for distances, real images with shuffled patches); real (held-out images: retrieval).",
         nullable=False,
     ),
     _field("recipe", pa.string(), "Blend the model was trained on; null for ceiling and floor."),
-    _field("model", pa.string(), "Digest of the diffusion model; null for ceiling and floor."),
+    _field(
+        "model", pa.string(), "Digest of the diffusion model, of the CLIP for retrieval; null for ceiling and floor."
+    ),
     _field("prompt_id", pa.string(), "Prompt; null for scores of a whole set."),
     _field("scene_id", pa.string(), "Cluster for the bootstrap."),
     _field("style", pa.string(), "original, descriptive or all.", nullable=False),
