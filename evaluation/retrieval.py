@@ -2,8 +2,8 @@
 
 ``python -m evaluation.retrieval --job job.json``
 
-Source: Karpathy & Fei-Fei (2015) and, for CLIP, Radford et al. (2021), section 3.1: recall at k. Captions that are equal
-are all right, whatever picture they were written for.
+Source: Karpathy & Fei-Fei (2015) and, for CLIP, Radford et al. (2021), section 3.1: recall at k. Captions that are
+equal are all right, whatever picture they were written for.
 """
 
 import json
