@@ -3,16 +3,12 @@
 Nothing of this is an input of the pipeline: the truth is written by an asset that only the report reads.
 """
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
 from t2i_assets.report.evidence import Evidence
 from t2i_assets.report.texts import SOURCES
-from t2i_assets.synthweb.language import holds, read
-from t2i_assets.synthweb.scenes import Relation, Scene, Thing
+from t2i_assets.synthweb.known import read_truth
 
 
 @dataclass(frozen=True)
@@ -50,15 +46,7 @@ def against_the_truth(evidence: Evidence) -> list[Measured]:
     path = evidence.home.root / "synthweb" / "truth.parquet"
     if not path.exists():
         return []
-    columns = ["key", "scene", "alt", "alt_right"]
-    scenes: dict[str, Scene] = {}
-    right_alts: dict[str, set[str]] = defaultdict(set)
-    for row in pq.read_table(path, columns=columns).to_pylist():
-        if row["key"] is None:
-            continue
-        scenes.setdefault(row["key"], scene_of(row["scene"]))
-        if row["alt_right"]:
-            right_alts[row["key"]].add(_plain(row["alt"]))
+    known = read_truth(path)
     texts = evidence.rows(
         """
         SELECT DISTINCT c.caption_id, c.key, c.source, c.caption, v.kept
@@ -67,8 +55,8 @@ def against_the_truth(evidence: Evidence) -> list[Measured]:
     )
     found: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for text in texts:
-        if text["key"] in scenes:
-            right = _is_right(text["caption"], scenes[text["key"]], right_alts[text["key"]], text["source"])
+        if text["key"] in known.scenes:
+            right = known.is_right(text["key"], text["caption"], text["source"])
             found[text["source"]].append((right, text["kept"]))
     return [
         Measured(
@@ -81,27 +69,3 @@ def against_the_truth(evidence: Evidence) -> list[Measured]:
         for source in SOURCES
         if source in found
     ]
-
-
-def scene_of(text: str) -> Scene:
-    """Return the scene that a JSON of the truth table describes; its surface is not known."""
-    shown = json.loads(text)
-    relation = shown["relation"]
-    return Scene(
-        things=tuple(Thing(**thing) for thing in shown["things"]),
-        relation=None if relation is None else Relation(**relation),
-        background=shown["background"],
-        kind=shown["kind"],
-        surface=0,
-    )
-
-
-def _is_right(caption: str, scene: Scene, right_alts: set[str], source: str) -> bool:
-    statement = read(caption)
-    if statement is not None:
-        return holds(statement, scene)
-    return source == "alt" and _plain(caption) in right_alts
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
