@@ -1,0 +1,100 @@
+"""Job: make a caption upsampler, which writes descriptive prompts from short ones, of the kept captions."""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.config import UpsampleConfig, UpsamplerConfig
+from training.job import Job, JobInputs, run
+from training.loop import Batch, Figures, Task, train
+from training.report import Reporter
+from training.tokenizer import load
+from training.upsamplers.backends import RECORD
+from training.upsamplers.continuation import Sampling
+from training.upsamplers.examples import Example, ExampleData, prompt_for, read_examples, split
+from training.upsamplers.pretrained import load_pretrained
+from training.upsamplers.protocol import judge
+from training.upsamplers.trained import TrainedUpsampler, new_upsampler
+
+MOST_HELD_OUT = 100
+
+
+class UpsamplerInputs(JobInputs):
+    captions: list[Path]
+    verdicts: list[Path]
+    shards: list[Path]
+    tokenizer: Path
+
+
+def main(job: Job[UpsamplerConfig, UpsamplerInputs], reporter: Reporter) -> None:
+    """Train a small language model on short and descriptive captions, or pick examples for a pretrained one."""
+    config, inputs = job.config, job.inputs
+    examples = read_examples(inputs.captions, inputs.verdicts, inputs.shards, config.survival)
+    training, held_out = split(examples, config.held_out)
+    pairs = [prompt_for(example, config, epoch=0) for example in held_out[:MOST_HELD_OUT]]
+    counts = {"examples": len(training), "held_out": len(held_out), "with_prompts": sum(map(_has_prompts, training))}
+    if config.pretrained is not None and config.backend == "transformers":
+        told = {**config.pretrained.model_dump(exclude={"examples"}), "examples": _shown(training, config)}
+        upsampler = load_pretrained(told, config.precision)
+        final: Figures = {**judge(upsampler, pairs, config.seed, single(), config.survival)}
+        reporter.log(0, 0, **{name: float(value) for name, value in final.items()})
+        record: dict[str, Any] = {"backend": "transformers", **told}
+    else:
+        trained = new_upsampler(config, load(inputs.tokenizer, config.context_length))
+        data = ExampleData(training, trained.tokenizer, config)
+        final = train(
+            WriteDescriptive(trained, pairs, config),
+            data,
+            config.optimizer,
+            job.output,
+            reporter,
+            config.seed,
+            config.precision,
+        )
+        trained.save(job.output, inputs.tokenizer)
+        record = {"backend": "trained"}
+    (job.output / RECORD).write_text(json.dumps(record, indent=1))
+    reporter.finish(**counts, **final)
+
+
+class WriteDescriptive(Task):
+    """The language model with its loss: cross-entropy of the descriptive part alone."""
+
+    def __init__(self, upsampler: TrainedUpsampler, pairs: Sequence[tuple[str, str]], config: UpsamplerConfig) -> None:
+        super().__init__()
+        self.model = upsampler.model
+        self.upsampler, self.pairs, self.config = upsampler, pairs, config
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
+        return self.model(input_ids=batch["input_ids"], labels=batch["labels"]).loss, {}
+
+    def evaluate(self) -> Figures:
+        return {**judge(self.upsampler, self.pairs, self.config.seed, single(), self.config.survival)}
+
+
+def single() -> Sampling:
+    """Return how prompts are upsampled by default, but for one candidate each."""
+    default = UpsampleConfig()
+    return Sampling(1, default.top_p, default.temperature, default.max_tokens, default.batch_size)
+
+
+def _shown(examples: Sequence[Example], config: UpsamplerConfig) -> list[tuple[str, str]]:
+    """Return short and descriptive captions to show as examples, those of people's short texts first."""
+    assert config.pretrained is not None
+    rng = random.Random(config.seed)
+    shuffled = sorted(rng.sample(examples, len(examples)), key=_has_prompts, reverse=True)
+    chosen = shuffled[: config.pretrained.examples]
+    return [prompt_for(example, config.model_copy(update={"partial": 0.0, "invented": 0.0}), 0) for example in chosen]
+
+
+def _has_prompts(example: Example) -> bool:
+    return bool(example.prompts)
+
+
+if __name__ == "__main__":
+    run(main, UpsamplerConfig, UpsamplerInputs)

@@ -1,0 +1,21 @@
+"""Which back end an upsampler on disk is of."""
+
+import json
+from pathlib import Path
+
+from training.upsamplers.pretrained import load_pretrained
+from training.upsamplers.protocol import Upsampler
+from training.upsamplers.trained import load_trained
+
+RECORD = "upsampler.json"
+
+
+def load_upsampler(directory: Path, precision: str = "fp32") -> Upsampler:
+    """Return the upsampler that ``training.upsampler`` wrote. Raises ValueError where its back end is unknown."""
+    record = json.loads((directory / RECORD).read_text())
+    backend = record.pop("backend")
+    if backend == "trained":
+        return load_trained(directory)
+    if backend == "transformers":
+        return load_pretrained(record, precision)
+    raise ValueError(f"{directory / RECORD}: there is no back end {backend!r}, only 'trained' and 'transformers'")
