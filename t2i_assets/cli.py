@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from t2i_assets import __doc__ as about
+from t2i_assets.commands.claims import claims
 from t2i_assets.commands.export import export
 from t2i_assets.commands.ingest import ingest
 from t2i_assets.commands.options import clear_errors, home_option, preset_option
@@ -141,6 +142,7 @@ def config(preset: str) -> None:
     click.echo(yaml.safe_dump(load_settings(preset).model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
+main.add_command(claims)
 main.add_command(verify)
 main.add_command(export)
 main.add_command(ingest)

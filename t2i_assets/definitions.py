@@ -8,7 +8,7 @@ from t2i_assets.checks import blend as blend_checks
 from t2i_assets.checks import crawl as crawl_checks
 from t2i_assets.checks import duplicates as duplicates_checks
 from t2i_assets.checks import evals as evals_checks
-from t2i_assets.config import environment
+from t2i_assets.config import environment, load_settings
 from t2i_assets.resources import Pipeline
 
 assets = [
@@ -24,6 +24,10 @@ assets = [
     *(evals.clip_score, evals.fid, evals.t2i_compbench, *evals.bounds, evals.leaderboard),
     *(catalog.dataset_stats, catalog.report),
 ]
+if load_settings().claims is not None:
+    from t2i_assets.assets import claims
+
+    assets += claims.assets
 checks = [
     crawl_checks.ledger_is_complete,
     crawl_checks.shards_are_whole,

@@ -73,16 +73,19 @@ def tokenizer(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ove
 )
 def captioner(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """CoCa pretrained on the crawl's alt texts, then finetuned twice on human captions: short and descriptive."""
-    return _trained_on_pairs(context, pipeline, config, "captioner")
+    return trained_on_pairs(context, pipeline, config, "captioner")
 
 
 @dg.asset(**GROUP, deps=[tokenizer, shards, human_captions], kinds={"pytorch"}, code_version="1", pool="training")
 def caption_filter(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """BLIP's filter: contrast (ITC) and matching (ITM), pretrained on the crawl, finetuned on human captions."""
-    return _trained_on_pairs(context, pipeline, config, "caption_filter")
+    return trained_on_pairs(context, pipeline, config, "caption_filter")
 
 
-def _trained_on_pairs(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides, kind: str) -> Result:
+def trained_on_pairs(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides, kind: str, replicate: int = 0
+) -> Result:
+    """Materialize a captioner or a filter, ``replicate`` added to its seed."""
     human, vocabulary = made(pipeline, "human_captions"), made(pipeline, "tokenizer")
     crawled = made_everywhere(pipeline, "shards")
     return run_job(
@@ -98,4 +101,5 @@ def _trained_on_pairs(context: dg.AssetExecutionContext, pipeline: Pipeline, con
             "tokenizer": vocabulary.path,
             "shards": paths(crawled),
         },
+        replicate=replicate,
     )

@@ -9,6 +9,7 @@ Source: Owen, "The pigeonhole bootstrap" (2007).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def ratio_of(numerators: Array, denominators: Array) -> Statistic:
 
 
 def area_under_curve(values: Array, right: NDArray[np.bool_]) -> Statistic:
-    """Return the statistic that is the area under the ROC curve of ``values`` [S, C] for ``right`` [C], mean of seeds.
+    """Return the statistic: the area under the ROC curve of ``values`` [S, C] for ``right`` [S, C], mean of seeds.
 
     It is the chance that a right one has a higher value than a wrong one, ties counting half (Hanley & McNeil 1982).
     """
@@ -72,8 +73,8 @@ def area_under_curve(values: Array, right: NDArray[np.bool_]) -> Statistic:
 
     def of_seed(seed: int, weights: Array) -> float:
         levels = int(ties[seed].max()) + 1
-        good = np.bincount(ties[seed], weights * right, levels)
-        bad = np.bincount(ties[seed], weights * ~right, levels)
+        good = np.bincount(ties[seed], weights * right[seed], levels)
+        bad = np.bincount(ties[seed], weights * ~right[seed], levels)
         below = np.cumsum(bad) - bad
         return _divide(float(good @ (below + bad / 2)), float(good.sum() * bad.sum()))
 
@@ -83,5 +84,5 @@ def area_under_curve(values: Array, right: NDArray[np.bool_]) -> Statistic:
     return area
 
 
-def _divide(above: float, below: float) -> float:
+def _divide(above: Any, below: Any) -> float:
     return float(above / below) if below else float("nan")

@@ -1,0 +1,256 @@
+"""Each experiment: what it needs of the graph, and how its finding is drawn from what lies there."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from evaluation.leaderboard import CATEGORIES
+from t2i_assets.claims import ablation, captions, filtering, sweep, trials
+from t2i_assets.claims.claim import Finding
+from t2i_assets.claims.config import ABLATION, ablation_name, sweep_name
+from t2i_assets.config import Settings
+from t2i_assets.corpus.artifacts import Artifact, list_refs, read_ref
+from t2i_assets.corpus.home import Home
+from t2i_assets.corpus.schemas import CAPTIONS, EVALS, SCORES
+from t2i_assets.corpus.tables import read_rows
+from t2i_assets.corpus.verdicts import alt_captions, alt_labels
+from t2i_assets.synthweb.known import Known, read_truth
+
+DESCRIPTIVE = "synthetic_descriptive"
+Row = Mapping[str, Any]
+Needs = Mapping[str, Sequence[str] | None]
+"""Names of assets, with the partitions that are needed; None for all that there are."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What lies in the home, read for the experiments."""
+
+    home: Home
+    settings: Settings
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of captioners and filters."""
+        return range(self.settings.claims.capfilt_seeds) if self.settings.claims else range(0)
+
+    def artifacts(self, needs: Needs) -> dict[str, Mapping[str, Artifact]]:
+        """Return the needed partitions of each asset. Raises MissingArtifactError where one was never made."""
+        return {
+            asset: list_refs(self.home, asset)
+            if partitions is None
+            else {partition: read_ref(self.home, asset, partition) for partition in partitions}
+            for asset, partitions in needs.items()
+        }
+
+    def rows(self, schema: pa.Schema, file: str, asset: str, partition: str = "_") -> list[dict[str, Any]]:
+        """Return the rows of a table of an artifact; ``file`` may be empty for all of its tables."""
+        return read_rows(read_ref(self.home, asset, partition).path / file, schema)
+
+    def scored(self, recipe: str, *metrics: str) -> list[dict[str, Any]]:
+        """Return the EVALS rows of a recipe."""
+        return [row for metric in metrics for row in self.rows(EVALS, "scores.parquet", metric, recipe)]
+
+    def shards(self) -> tuple[str, Artifact]:
+        """Return the first snapshot and its shards: the corpus of the experiments."""
+        return next(iter(list_refs(self.home, "shards").items()))
+
+    def truth(self) -> Known:
+        """Return what the pictures of the crawl show."""
+        return read_truth(read_ref(self.home, "site_truth").path / "truth.parquet")
+
+    def exact(self) -> dict[str, str]:
+        """Return the exact caption of every held-out picture by key."""
+        rows = self.rows(CAPTIONS, "heldout/captions.parquet", "evaluation_set")
+        return {row["key"]: row["caption"] for row in rows if '"descriptive"' in row["decode"]}
+
+    def shown(self) -> dict[str, Any]:
+        """Return the facts of every held-out picture by key."""
+        return {key: captions.facts_of(text) for key, text in self.exact().items()}
+
+    def heldout(self, method: str, seed: int) -> list[dict[str, Any]]:
+        """Return the descriptive captions of a trial, in order of key."""
+        rows = self.rows(CAPTIONS, "", "heldout_captions", trials.name(method, seed))
+        return sorted((row for row in rows if row["source"] == DESCRIPTIVE), key=lambda row: row["key"])
+
+    def heldout_scores(self, method: str, seed: int) -> list[dict[str, Any]]:
+        """Return the SCORES rows of a trial."""
+        return self.rows(SCORES, "", "heldout_scores", trials.name(method, seed))
+
+
+def filter_finding(evidence: Evidence) -> Finding:
+    """Return what the filters did to alt texts and to synthetic captions."""
+    assert evidence.settings.claims is not None
+    rules, known = evidence.settings.verdicts, evidence.truth()
+    snapshot, images = evidence.shards()
+    texts = [row for row in alt_captions(images.path) if row["key"] in known.scenes]
+    scores = [evidence.rows(SCORES, "", "caption_scores", snapshot)]
+    scores += [evidence.rows(SCORES, "", "alt_text_scores", str(seed)) for seed in evidence.seeds[1:]]
+    alt = filtering.against_truth(
+        [texts] * len(scores),
+        scores,
+        lambda row: known.is_right(row["key"], row["caption"], row["source"]),
+        alt_labels(images.path),
+        rules,
+    )
+    shown = evidence.shown()
+    synthetic = filtering.against_truth(
+        [evidence.heldout("nucleus", seed) for seed in evidence.seeds],
+        [evidence.heldout_scores("nucleus", seed) for seed in evidence.seeds],
+        lambda row: captions.is_right(row["caption"], shown[row["key"]]),
+        {},
+        rules,
+    )
+    return filtering.finding(alt, synthetic, rules.itm_threshold, evidence.settings.claims)
+
+
+def caption_finding(evidence: Evidence) -> Finding:
+    """Return what is right of synthetic captions, alt texts beside them."""
+    assert evidence.settings.claims is not None
+    shown, exact, known = evidence.shown(), evidence.exact(), evidence.truth()
+    synthetic = [
+        captions.written(
+            f"descriptive captions, {method}",
+            [{row["key"]: row["caption"] for row in evidence.heldout(method, seed)} for seed in evidence.seeds],
+            shown,
+            exact,
+        )
+        for method in trials.DECODINGS
+    ]
+    _, images = evidence.shards()
+    sentences = {
+        row["key"]: row["caption"]
+        for row in alt_captions(images.path)
+        if row["key"] in known.scenes and captions.facts_of(row["caption"]) is not None
+    }
+    scenes = {key: captions.facts_shown(known.scenes[key]) for key in sentences}
+    return captions.finding(
+        synthetic, captions.written("alt texts that are sentences", [sentences], scenes, {}), evidence.settings.claims
+    )
+
+
+def ablation_finding(evidence: Evidence) -> Finding:
+    """Return the 2×2 of captioner and filter."""
+    config = evidence.settings.claims
+    assert config is not None
+    tables = {
+        arm: [evidence.scored(ablation_name(arm, seed), "clip_retrieval") for seed in range(config.clip_seeds)]
+        for arm in ABLATION
+    }
+    return ablation.retrieval(tables, config)
+
+
+def rejection_finding(evidence: Evidence) -> Finding:
+    """Return what filters reject by way of decoding, and by sharing of weights."""
+    assert evidence.settings.claims is not None
+    threshold, shown = evidence.settings.verdicts.itm_threshold, evidence.shown()
+
+    def rejected(rows: Sequence[Row], scores: Iterable[Row]) -> list[float]:
+        itm = {row["caption_id"]: row["value"] for row in scores if row["kind"] == "itm"}
+        return [float(itm[row["caption_id"]] < threshold) for row in rows]
+
+    def wrong(rows: Sequence[Row]) -> list[float]:
+        return [float(not captions.is_right(row["caption"], shown[row["key"]])) for row in rows]
+
+    rejections: dict[str, list[list[float]]] = {}
+    errors: dict[str, list[list[float]]] = {}
+    for method in ("nucleus", "beam"):
+        for seed in evidence.seeds:
+            rows = evidence.heldout(method, seed)
+            rejections.setdefault(method, []).append(rejected(rows, evidence.heldout_scores(method, seed)))
+            errors.setdefault(method, []).append(wrong(rows))
+    for weights in ("separate", "shared"):
+        for seed in evidence.seeds:
+            rows = evidence.rows(CAPTIONS, f"captions/{weights}.parquet", "capfilt_sharing", str(seed))
+            rows = sorted(rows, key=lambda row: row["key"])
+            scores = evidence.rows(SCORES, f"scores/{weights}.parquet", "capfilt_sharing", str(seed))
+            rejections.setdefault(weights, []).append(rejected(rows, scores))
+            errors.setdefault(weights, []).append(wrong(rows))
+    return ablation.rejections(
+        {name: np.array(values) for name, values in rejections.items()},
+        {name: np.array(values) for name, values in errors.items()},
+        evidence.settings.claims,
+    )
+
+
+def sweep_finding(evidence: Evidence) -> Finding:
+    """Return the blend sweep."""
+    config = evidence.settings.claims
+    assert config is not None
+    metrics = ("clip_score", "fid", "t2i_compbench")
+    tables = {
+        (style, share): [
+            evidence.scored(sweep_name(style, share, seed), *metrics) for seed in range(config.diffusion_seeds)
+        ]
+        for style in config.styles
+        for share in config.shares
+        if share or style == config.styles[0]
+    }
+    steps = evidence.settings.diffusion.optimizer
+    return sweep.finding(
+        sweep.Sweep(tables, config), f"Each was trained for {steps.steps:,} steps of batch {steps.batch_size}."
+    )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One finding: what it tries, how it is drawn, and what must be there."""
+
+    tries: str
+    find: Callable[[Evidence], Finding]
+    needs: Callable[[Settings], Needs]
+
+
+TRIALS: Needs = {"evaluation_set": None, "heldout_captions": None}
+TRUTH: Needs = {"site_truth": None, "shards": None}
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "filter": Experiment(
+        "The filter against the truth: what it takes out, what it leaves.",
+        filter_finding,
+        lambda _: {**TRUTH, **TRIALS, "caption_scores": None, "alt_text_scores": None, "heldout_scores": None},
+    ),
+    "captions": Experiment(
+        "Synthetic captions of held-out pictures, fact by fact.", caption_finding, lambda _: {**TRUTH, **TRIALS}
+    ),
+    "ablation": Experiment(
+        "BLIP's 2×2: retrieval by CLIPs trained with captioner and filter on and off.",
+        ablation_finding,
+        lambda settings: {"clip_retrieval": list(settings.claims.ablation() if settings.claims else ())},
+    ),
+    "rejections": Experiment(
+        "What filters reject: of nucleus samples and beams, with weights shared and apart.",
+        rejection_finding,
+        lambda _: {**TRIALS, "heldout_scores": None, "capfilt_sharing": None},
+    ),
+    "sweep": Experiment(
+        "DALL·E 3's blend sweep: shares and styles of synthetic captions.",
+        sweep_finding,
+        lambda settings: {
+            metric: list(settings.claims.sweep() if settings.claims else ())
+            for metric in ("clip_score", "fid", "t2i_compbench")
+        },
+    ),
+}
+
+
+def budget(settings: Settings, preset: str) -> str:
+    """Return in words what the models of the experiments cost."""
+    config = settings.claims
+    assert config is not None
+    told = {
+        "captioner": sum(getattr(settings.captioner, phase).steps for phase in ("pretrain", "descriptive", "short")),
+        "filter": settings.caption_filter.pretrain.steps + settings.caption_filter.finetune.steps,
+        "CLIP": settings.clip.optimizer.steps,
+        "latent diffusion": settings.diffusion.optimizer.steps,
+    }
+    steps = ", ".join(f"{model} {count:,}" for model, count in told.items())
+    return (
+        f"Preset `{preset}`: steps of training: {steps}. Seeds: {config.capfilt_seeds} captioners and filters, "
+        f"{config.clip_seeds} CLIPs and {config.diffusion_seeds} diffusion models for each of their blends. "
+        f"{settings.evaluation_set.heldout_images} held-out pictures, "
+        f"{len(CATEGORIES) * settings.evaluation_set.scenes_per_category} scenes of prompts in two styles."
+    )
