@@ -154,17 +154,18 @@ def _gain(ours: Written, alt: Written, config: ClaimsConfig) -> Effect:
 
 
 def _row(text: Written, config: ClaimsConfig) -> dict[str, Any]:
-    row: dict[str, Any] = {"texts": text.name}
-    row |= {facet: _told(text.precision(facet), text, config) for facet in FACETS}
-    row["attribute recall"] = _told(text.recall("attribute"), text, config)
-    row["object not there"] = _told(text.share("hallucinated"), text, config)
-    row["any fact wrong"] = _told(text.share("wrong"), text, config)
-    row["unreadable"] = _told(
-        mean_of(np.array([[float(not j.readable) for j in of] for of in text.judged])), text, config
-    )
+    """Return a line of the table; what no text states has no precision and no cell."""
+    unreadable = np.array([[float(not one.readable) for one in of_seed] for of_seed in text.judged])
+    statistics = {facet: text.precision(facet) for facet in FACETS}
+    statistics["attribute recall"] = text.recall("attribute")
+    statistics["object not there"] = text.share("hallucinated")
+    statistics["any fact wrong"] = text.share("wrong")
+    statistics["unreadable"] = mean_of(unreadable)
     if text.consensus:
-        row["CIDEr-D"] = _told(mean_of(np.array(text.consensus)), text, config)
-    return row
+        statistics["CIDEr-D"] = mean_of(np.array(text.consensus))
+    seeds, pictures = text.size
+    measured = {name: one for name, one in statistics.items() if np.isfinite(one(np.ones(seeds), np.ones(pictures)))}
+    return {"texts": text.name, **{name: _told(statistic, text, config) for name, statistic in measured.items()}}
 
 
 def _told(statistic: Statistic, text: Written, config: ClaimsConfig) -> Effect:

@@ -1,0 +1,220 @@
+"""Claims: intervals over seeds and pictures, verdicts that follow from them, and pages that tell both."""
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluation.leaderboard import CATEGORIES
+from t2i_assets.claims import ablation, captions, filtering, pages, sweep
+from t2i_assets.claims.claim import Claim
+from t2i_assets.claims.config import ABLATION, ClaimsConfig
+from t2i_assets.claims.statistics import Effect, area_under_curve, estimate, mean_of, ratio_of
+from t2i_assets.config import Settings
+from t2i_assets.corpus.verdicts import VerdictRules
+from t2i_assets.synthweb.language import descriptive, say_all, write
+from t2i_assets.synthweb.scenes import sample_scene
+
+CONFIG = ClaimsConfig(resamples=300)
+EVEN = np.ones
+
+
+def test_the_recipes_of_the_sweep_differ_in_captions_and_seed_alone() -> None:
+    config = ClaimsConfig(diffusion_seeds=2)
+    recipes = config.sweep()
+    assert len(recipes) == 2 * (1 + 2 * 6)
+    assert recipes["sweep_original_seed0"].weights == {"original": 1.0}
+    assert recipes["sweep_short_100_seed1"].weights == {"synthetic_short": 1.0}
+    assert recipes["sweep_descriptive_95_seed1"].replicate == 1
+    left = {tuple(sorted(r.model_dump(exclude={"name", "weights", "replicate"}).items())) for r in recipes.values()}
+    assert len(left) == 1
+    arms = config.ablation()
+    assert [arms[f"ablation_{arm}_seed2"].filtered for arm in ABLATION] == [False, True, False, True]
+
+
+def test_a_preset_with_claims_has_their_recipes() -> None:
+    assert set(Settings(claims=None).recipes) == set(Settings().blends)
+    settings = Settings(claims=ClaimsConfig(clip_seeds=1))
+    assert settings.recipe("ablation_both_seed0").weights["original"] == 0.5
+
+
+def test_a_mean_and_a_ratio_are_what_they_are_called() -> None:
+    values = np.array([[1.0, 2.0, np.nan], [3.0, 4.0, 5.0]])
+    assert mean_of(values)(EVEN(2), EVEN(3)) == 3.0
+    assert mean_of(values)(np.array([2.0, 0.0]), np.array([1.0, 0.0, 1.0])) == 1.0
+    assert ratio_of(np.array([[1.0, 0.0]]), np.array([[2.0, 2.0]]))(EVEN(1), EVEN(2)) == 0.25
+
+
+def test_the_area_counts_pairs_in_the_right_order() -> None:
+    generator = np.random.default_rng(1)
+    values = generator.integers(0, 6, (2, 40)).astype(float)
+    right = generator.random((2, 40)) < 0.4
+    pairs = [
+        np.mean([(a > b) + 0.5 * (a == b) for a in row[flags] for b in row[~flags]])
+        for row, flags in zip(values, right, strict=True)
+    ]
+    assert area_under_curve(values, right)(EVEN(2), EVEN(40)) == pytest.approx(np.mean(pairs))
+    weights = generator.integers(0, 3, 40).astype(float)
+    repeated = np.repeat(values[:1], weights.astype(int), axis=1), np.repeat(right[:1], weights.astype(int), axis=1)
+    weighed = area_under_curve(values[:1], right[:1])(EVEN(1), weights)
+    assert weighed == pytest.approx(area_under_curve(*repeated)(EVEN(1), EVEN(int(weights.sum()))))
+
+
+def test_the_interval_covers_the_mean_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(2)
+    config = ClaimsConfig(resamples=200)
+    hits = 0
+    for _ in range(120):
+        seeds, pictures = generator.normal(0, 1, (8, 1)), generator.normal(0, 1, (1, 30))
+        effect = estimate(mean_of(seeds + pictures), 8, 30, config)
+        hits += effect.low <= 0 <= effect.high
+    assert 0.85 <= hits / 120 <= 1.0
+
+
+def test_an_interval_tells_of_seeds_that_disagree() -> None:
+    agreeing, torn = np.zeros((2, 50)), np.array([[-1.0], [1.0]]) * np.ones((2, 50))
+    assert estimate(mean_of(agreeing), 2, 50, CONFIG) == Effect(0.0, 0.0, 0.0)
+    effect = estimate(mean_of(torn), 2, 50, CONFIG)
+    assert (effect.low, effect.high) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bound", "verdict"),
+    [
+        (0.1, 0.3, 0.0, "confirmed"),
+        (-0.1, 0.3, 0.0, "undecided"),
+        (-0.3, -0.1, 0.0, "refuted"),
+        (0.0, 0.0, 0.0, "undecided"),
+        (0.91, 0.95, 0.9, "confirmed"),
+        (0.85, 0.95, 0.9, "undecided"),
+        (0.7, 0.8, 0.9, "refuted"),
+    ],
+)
+def test_the_verdict_follows_from_the_interval(low: float, high: float, bound: float, verdict: str) -> None:
+    claim = Claim("c", "It helps", "s", "a against b", "m", Effect((low + high) / 2, low, high), 2, "9 scenes", bound)
+    assert claim.verdict == verdict
+
+
+def scores(arm: tuple[str, float], seed: int, gain: float) -> list[dict[str, Any]]:
+    """EVALS rows of one model whose scores rise with the share of synthetic captions times ``gain``."""
+    noise = random.Random(f"{arm}/{seed}")
+    rows: list[dict[str, Any]] = []
+    for style in sweep.PROMPT_STYLES:
+        for number in range(60):
+            category = CATEGORIES[number % len(CATEGORIES)]
+            base = random.Random(number).gauss(0.5, 0.2) + gain * arm[1] + noise.gauss(0, 0.02)
+            common = {"scene_id": f"{category}-{number}", "style": style, "category": category, "seed": 0}
+            rows += [{**common, "metric": "clip_score", "value": 100 * base}]
+            rows += [{**common, "metric": category, "value": base}]
+        distance = 5 - gain * arm[1]
+        common = {"scene_id": None, "style": style, "category": "all"}
+        rows.append({**common, "seed": None, "metric": "fd_judge", "value": distance})
+        rows += [
+            {**common, "seed": n, "metric": "fd_judge/bootstrap", "value": distance + random.Random(n).gauss(0, 0.3)}
+            for n in range(50)
+        ]
+    return rows
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.3, "confirmed"), (-0.3, "refuted")])
+def test_a_sweep_finds_the_effect_that_is_there(gain: float, verdict: str) -> None:
+    arms = [("descriptive", share) for share in (0.0, 0.65, 0.95, 1.0)]
+    tables = {arm: [scores(arm, seed, gain) for seed in range(2)] for arm in arms}
+    found = sweep.finding(sweep.Sweep(tables, CONFIG), "")
+    verdicts = {claim.name: claim.verdict for claim in found.claims}
+    assert verdicts["descriptive_captions_help"] == verdict
+    assert verdicts["descriptive_captions_compose"] == verdict
+    assert verdicts["descriptive_captions_look_real"] == verdict
+    assert "descriptive_beats_short" not in verdicts, "an arm that was not run gives no claim"
+    assert [row["captions"] for row in found.rows] == [sweep.told(arm) for arm in arms]
+
+
+def test_a_sweep_without_effect_stays_undecided() -> None:
+    arms = [("descriptive", 0.0), ("descriptive", 0.95)]
+    tables = {arm: [scores(("same", 0.0), seed, 0.0) for seed in range(2)] for arm in arms}
+    (claim, *_) = sweep.finding(sweep.Sweep(tables, CONFIG), "").claims
+    assert claim.verdict == "undecided"
+    assert claim.effect.value == 0
+
+
+def test_a_missing_score_is_named() -> None:
+    rows = [row for row in scores(("descriptive", 0.0), 0, 0.0) if row["scene_id"] != "color-6"]
+    whole = scores(("descriptive", 0.0), 0, 0.0)
+    with pytest.raises(ValueError, match="clip_score of descriptive prompts is missing for 1 scenes"):
+        sweep.Sweep({("descriptive", 0.0): [whole], ("descriptive", 0.95): [rows]}, CONFIG)
+
+
+def hits(arm: str, seed: int) -> list[dict[str, Any]]:
+    chance = {"none": 0.3, "filter": 0.3, "captioner": 0.6, "both": 0.8}[arm]
+    draw = random.Random(f"{arm}/{seed}")
+    return [
+        {"scene_id": f"p{n}", "style": style, "metric": f"{way}_recall_at_1", "value": float(draw.random() < chance)}
+        for style in ablation.CAPTION_STYLES
+        for way in ablation.DIRECTIONS
+        for n in range(80)
+    ]
+
+
+def test_the_ablation_compares_arms_in_pairs() -> None:
+    found = ablation.retrieval({arm: [hits(arm, seed) for seed in range(3)] for arm in ABLATION}, CONFIG)
+    verdicts = {claim.name: claim.verdict for claim in found.claims}
+    assert verdicts["captioner_alone_helps"] == verdicts["capfilt_helps"] == "confirmed"
+    assert verdicts["filter_helps_captioner"] == "confirmed"
+    assert verdicts["filter_alone_helps"] == "undecided"
+
+
+def test_captions_are_measured_fact_by_fact() -> None:
+    generator = random.Random(3)
+    scenes = {f"k{n}": sample_scene(generator) for n in range(40)}
+    exact = {key: descriptive(scene) for key, scene in scenes.items()}
+    shown = {key: captions.facts_shown(scene) for key, scene in scenes.items()}
+    swap = {"red": "blue", "blue": "red"}
+    wrong = {key: " ".join(swap.get(word, word) for word in text.split()) for key, text in exact.items()}
+    right, sick = (captions.written(name, [texts], shown, exact) for name, texts in (("r", exact), ("w", wrong)))
+    alt = captions.written("alt", [{key: f"a {scene.things[0].shape}" for key, scene in scenes.items()}], shown, {})
+    found = captions.finding([right], alt, CONFIG)
+    assert {claim.verdict for claim in found.claims} == {"confirmed"}
+    assert found.rows[0]["color"].value == 1.0
+    assert found.rows[0]["CIDEr-D"].value == pytest.approx(10.0)
+    assert "CIDEr-D" not in found.rows[1]
+    poor = captions.finding([sick], alt, CONFIG).rows[0]
+    assert poor["color"].value < 0.9
+    assert poor["shape"].value == 1.0
+    assert captions.is_right(exact["k0"], shown["k0"])
+    assert not captions.is_right("lorem ipsum", shown["k0"])
+
+
+def test_a_filter_is_measured_against_the_truth() -> None:
+    texts = [{"caption_id": f"c{n}", "key": f"k{n}", "source": "alt", "caption": "a red star"} for n in range(40)]
+    good = {f"c{n}" for n in range(0, 40, 2)}
+
+    def itm(flip: int) -> list[dict[str, Any]]:
+        return [
+            {"caption_id": row["caption_id"], "kind": "itm", "value": 0.9 if (row["caption_id"] in good) else 0.1}
+            for row in texts
+        ][flip:] + [{"caption_id": f"c{n}", "kind": "itm", "value": 0.7} for n in range(flip)]
+
+    judged = filtering.against_truth(
+        [texts, texts], [itm(0), itm(4)], lambda row: row["caption_id"] in good, {}, VerdictRules()
+    )
+    found = filtering.finding(judged, judged, 0.5, CONFIG)
+    first = found.rows[0]
+    assert first["wrong before"].value == 0.5
+    assert first["wrong after"].value == pytest.approx(2 / 42), "the second seed keeps two wrong ones of 22"
+    assert first["recall"].value == pytest.approx(38 / 40)
+    assert found.claims[0].effect.value > 0.95
+
+
+def test_pages_tell_what_was_found_and_read_it_back() -> None:
+    found = ablation.retrieval({arm: [hits(arm, seed) for seed in range(2)] for arm in ABLATION}, CONFIG)
+    assert pages.from_json(pages.as_json(found)) == found
+    page = pages.as_markdown([found], "Few steps.", 0.95)
+    assert "The captioner alone helps retrieval" in page
+    assert "**confirmed**" in page
+    assert "95% interval" in page
+
+
+def test_the_exact_caption_is_what_can_be_said() -> None:
+    scene = sample_scene(random.Random(4), "trio")
+    assert captions.facts_of(write(say_all(scene))) == captions.facts_shown(scene)
