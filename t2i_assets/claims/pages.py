@@ -9,6 +9,8 @@ from typing import Any
 from t2i_assets.claims.claim import Claim, Finding, Row
 from t2i_assets.claims.statistics import Effect
 
+SWEEP_PICTURE = "images/claims-sweep.svg"
+
 INTRODUCTION = """\
 # Claims
 
@@ -79,7 +81,8 @@ def as_markdown(findings: Sequence[Finding], budget: str, interval: float) -> st
             claims_table(finding.claims),
             _table(finding.columns, finding.rows),
         ]
-        parts += [*lines, *finding.notes]
+        picture = f"![{finding.title}]({SWEEP_PICTURE})" if finding.name == "sweep" else ""
+        parts += [*lines, picture, *finding.notes]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 

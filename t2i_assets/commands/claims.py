@@ -36,7 +36,8 @@ def claims(home: Path, preset: str, snapshot: str, workers: int, only: tuple[str
     from rich.table import Table
 
     from t2i_assets.claims.experiments import EXPERIMENTS, budget
-    from t2i_assets.claims.pages import load, write_claims
+    from t2i_assets.claims.figure import draw_sweep
+    from t2i_assets.claims.pages import SWEEP_PICTURE, load, write_claims
     from t2i_assets.config import Environment, SettingsError, load_settings
     from t2i_assets.corpus.artifacts import list_refs
     from t2i_assets.corpus.catalog import build_catalog
@@ -58,6 +59,9 @@ def claims(home: Path, preset: str, snapshot: str, workers: int, only: tuple[str
     made = [refs["_"] for name in EXPERIMENTS if (refs := list_refs(place, f"{name}_finding"))]
     findings = [load(artifact.path / "finding.json") for artifact in made]
     write_claims(findings, budget(settings, preset), settings.claims.interval, out)
+    for finding in findings:
+        if finding.name == "sweep":
+            draw_sweep(finding, out / SWEEP_PICTURE)
     table = Table("claim", "effect", "verdict", title="Claims", title_justify="left")
     for finding in findings:
         for claim in finding.claims:
