@@ -41,13 +41,35 @@ class TokenizerConfig(JobConfig):
 
 
 class DecodeConfig(BaseModel):
-    """How captions are written: nucleus sampling."""
+    """How captions are written: tokens drawn at random, the likeliest token each time, or the likeliest captions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    top_p: float = Field(default=0.9, gt=0, le=1, description="Tokens come from the smallest set of this probability.")
+    method: Literal["nucleus", "top_k", "beam", "greedy"] = Field(
+        default="nucleus",
+        description="Tokens are drawn from the nucleus or from the top_k likeliest; or beam search; or the likeliest.",
+    )
+    top_p: float = Field(
+        default=0.9, gt=0, le=1, description="The nucleus: the smallest set of tokens of this probability."
+    )
+    top_k: int = Field(
+        default=0, ge=0, description="Only so many of the likeliest tokens are drawn from, and cut to the nucleus; 0: all."
+    )
     temperature: float = Field(default=1.0, ge=0, description="Logits are divided by it; 0 takes the likeliest token.")
+    beams: int = Field(default=4, gt=0, description="Beginnings of a caption that beam search keeps.")
+    length_penalty: float = Field(
+        default=1.0, description="Beam search compares log-probabilities divided by length to this power."
+    )
+    min_tokens: int = Field(default=0, ge=0, description="Shortest caption, in tokens.")
     max_tokens: int = Field(default=40, gt=0, description="Longest caption, in tokens.")
+
+    @model_validator(mode="after")
+    def _can_be_followed(self) -> "DecodeConfig":
+        if self.method == "top_k" and not self.top_k:
+            raise ValueError("the method 'top_k' needs the number of tokens in 'top_k'")
+        if self.min_tokens > self.max_tokens:
+            raise ValueError(f"min_tokens ({self.min_tokens}) is more than max_tokens ({self.max_tokens})")
+        return self
 
 
 class ClipConfig(JobConfig):
@@ -171,6 +193,15 @@ class CaptionFilterConfig(JobConfig):
         ge=0,
         description="Weight of the language-modelling loss; a captioner of its own writes the captions.",
     )
+    queue: int = Field(
+        default=256, ge=0, description="Pairs in the queue of the momentum encoder; 0 trains without both."
+    )
+    momentum: float = Field(default=0.995, ge=0, le=1, description="Decay of the momentum encoder's weights.")
+    alpha: float = Field(default=0.4, ge=0, le=1, description="Weight of the momentum encoder's targets in ITC.")
+    alpha_ramp: int = Field(default=200, ge=0, description="Steps until the weight is reached.")
+    text_variants: bool = Field(
+        default=True, description="Whether finetuning also matches shortened captions and rejects changed ones."
+    )
     crawl_share: float = Field(default=0.0, ge=0, lt=1, description="Share of the crawl's pairs in finetuning.")
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
     pretrain: OptimizerConfig = OptimizerConfig(steps=60, batch_size=32, lr=1e-3)
@@ -235,19 +266,19 @@ class UpsamplerConfig(JobConfig):
     )
     width: int = Field(default=128, gt=0, description="Width of the transformer.")
     layers: int = Field(default=2, gt=0, description="Layers of the transformer.")
-    heads: int = Field(default=4, gt=0, description="Attention heads.")
+    heads: int = Field(default=8, gt=0, description="Attention heads.")
     context_length: int = Field(default=96, gt=2, description="Tokens of prompt and descriptive text together.")
     partial: float = Field(
         default=0.5, ge=0, le=1, description="Share of prompts that are the descriptive caption with words left out."
     )
     invented: float = Field(
-        default=0.2, ge=0, le=1, description="Share of pairs in which one word is replaced by an invented one."
+        default=0.1, ge=0, le=1, description="Share of pairs in which one word is replaced by an invented one."
     )
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of samples kept for validation, as CLIP's.")
     survival: SurvivalConfig = Field(
         default=SurvivalConfig(), description="Which shorter texts of a sample its descriptive caption holds."
     )
-    optimizer: OptimizerConfig = OptimizerConfig(steps=1000, batch_size=48, lr=2e-3)
+    optimizer: OptimizerConfig = OptimizerConfig(steps=450, batch_size=32, lr=3e-3)
 
     @model_validator(mode="after")
     def _has_its_model(self) -> "UpsamplerConfig":

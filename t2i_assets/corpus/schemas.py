@@ -221,6 +221,38 @@ VERDICTS = _schema(
     _field("source", pa.string(), "Source of the caption.", nullable=False),
     _field("kept", pa.bool_(), "Whether it may train a model.", nullable=False),
     _field("reason", pa.string(), "kept, or the rule that rejected it.", nullable=False),
+    _field("value", pa.float64(), "Score, number of words or of images that the rule looked at; null where none is."),
+    _field("threshold", pa.float64(), "What the value was held against; null where there is none."),
+    _field("detail", pa.string(), "What was found: list and phrase of listed_word, the text of shared_text."),
+)
+
+CAPTION_TICS = _schema(
+    "caption_tics",
+    "How each source of captions writes, one number a row; captioners and decodings side by side.",
+    _field("source", pa.string(), "alt, human, synthetic_short or synthetic_descriptive.", nullable=False),
+    _field("captioner", pa.string(), "Digest of the captioner; null for alt and human."),
+    _field("decode", pa.string(), "Style and decode settings as JSON; of human captions the style; null for alt."),
+    _field("current", pa.bool_(), "Whether these are the snapshot's captions now; else another captioner's.", False),
+    _field(
+        "tic",
+        pa.string(),
+        "What is measured: captions, images, words_mean, words_sd, words_p05 to words_p95, length (rank is the number "
+        "of words), opening_1 to opening_3 (words) with opening_…_entropy (bits), case, ending, vocabulary, cut_off, "
+        "repeated (share of captions that another image has too), repeated_text, overused (words), kept, rejected "
+        "(reasons); compared_…, measured on equally many captions of each source: captions, repeats, distinct_1, "
+        "distinct_2 (distinct words and pairs of words over all).",
+        nullable=False,
+    ),
+    _field("rank", pa.int32(), "Place among the texts of a tic, 1 the most frequent."),
+    _field("text", pa.string(), "Opening, caption, word, case, ending or reason that is counted."),
+    _field(
+        "value",
+        pa.float64(),
+        "The number: a share of the captions where a text is counted; of overused words, log-odds against people's "
+        "captions in standard deviations.",
+        nullable=False,
+    ),
+    _field("captions", pa.int64(), "Captions that are counted, where they are."),
 )
 
 BLENDS = _schema(
@@ -294,6 +326,22 @@ PROMPTS = _schema(
     _field("reference_key", pa.string(), "Sample of the reference shard that shows the scene.", nullable=False),
 )
 
+UPSAMPLED = _schema(
+    "upsampled",
+    "Short prompts made descriptive, with what wrote them; none is lost.",
+    _field("prompt", pa.string(), "The prompt as it was asked.", nullable=False),
+    _field("upsampled", pa.string(), "The descriptive prompt; the prompt itself on a fallback.", nullable=False),
+    _field(
+        "status",
+        pa.string(),
+        "kept (all that the prompt says is in the text) or fallback (no candidate kept it all).",
+        nullable=False,
+    ),
+    _field("seed", pa.int64(), "Seed of the candidates.", nullable=False),
+    _field("model", pa.string(), "Digest of the upsampler.", nullable=False),
+    _field("log_probability", pa.float64(), "Sum of token log-probabilities, natural log; null on a fallback."),
+)
+
 GENERATED = _schema(
     "generated",
     "One generated image; the image itself lies in the tar beside the table.",
@@ -364,12 +412,14 @@ ALL = (
     CAPTIONS,
     SCORES,
     VERDICTS,
+    CAPTION_TICS,
     BLENDS,
     IMAGE_EMBEDDINGS,
     TEXT_EMBEDDINGS,
     LATENTS,
     METRICS,
     PROMPTS,
+    UPSAMPLED,
     GENERATED,
     EVALS,
     LEADERBOARD,

@@ -1,32 +1,24 @@
-"""What a causal language model writes after a prefix: sampled with numbers of its own for each text, and its likelihood.
+"""What a causal language model of transformers writes after a prefix, and how likely it thinks a text.
 
 Prefixes are batched by length, so no position is padding and no mask is needed.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from training.models.decode import pick_tokens
+from training.models.decoder import Ending, Written
+from training.models.token_sampling import sample, uniforms
 
-
-@dataclass(frozen=True)
-class Continuation:
-    """Tokens up to the one that ends the text; ``log_probability`` is the model's own (temperature 1, nothing cut
-    off), natural log, that of the end included."""
-
-    tokens: tuple[int, ...]
-    log_probability: float
+UNLIMITED = 2**31
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How texts are drawn: as many as ``count`` from each prefix, of at most ``max_tokens``."""
+    """How texts are drawn: ``count`` of each prefix, of at most ``max_tokens``, ``batch_size`` prefixes at a time."""
 
     count: int
     top_p: float
@@ -35,81 +27,73 @@ class Sampling:
     batch_size: int
 
 
+class CausalDecoder:
+    """A causal language model with the keys and values of what it was given, one sequence in each row."""
+
+    def __init__(self, model: PreTrainedModel, prefixes: Tensor) -> None:
+        self.model = model
+        self.logits, self.cache = self._forward(prefixes, None)
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Append ``tokens`` (N,); return the logits (N, V) of what follows."""
+        self.logits, self.cache = self._forward(tokens[:, None], self.cache)
+        return self.logits
+
+    def select(self, rows: Tensor, beams: int = 1) -> None:
+        """Go on with ``rows`` (M,), numbers of present ones."""
+        self.cache.batch_select_indices(rows)
+
+    def _forward(self, tokens: Tensor, cache: object) -> tuple[Tensor, object]:
+        output = self.model(input_ids=tokens, past_key_values=cache, use_cache=True)
+        return output.logits[:, -1].float(), output.past_key_values
+
+
 @torch.no_grad()
-def sample_continuations(
+def continuations(
     model: PreTrainedModel,
     prefixes: Sequence[Sequence[int]],
     names: Sequence[str],
     seed: int,
-    ends: Callable[[int], bool],
+    ends: tuple[int, ...],
+    banned: tuple[int, ...],
     sampling: Sampling,
-    forbidden: Sequence[int] = (),
-) -> list[list[Continuation]]:
-    """Return ``sampling.count`` continuations of each prefix; the random numbers of one follow from (seed, name, number).
+) -> list[list[Written]]:
+    """Return texts after each prefix (N,), whose random numbers follow from (seed, name, number of the text) alone.
 
-    ``ends`` tells the tokens that end a text. A text that had no end after ``max_tokens`` is left out, as is every
-    text of a prefix that fills the model's context.
+    ``ends`` are tokens that end a text and ``banned`` those that never stand in one. Texts that did not end are left
+    out, and so are all of a prefix that fills the model's context.
     """
-    found: list[list[Continuation]] = [[] for _ in prefixes]
+    found: list[list[Written]] = [[] for _ in prefixes]
     for rows in _batches(prefixes, sampling.batch_size):
-        length = min(sampling.max_tokens, _context(model) - len(prefixes[rows[0]]))
-        if length < 1:
+        most = min(sampling.max_tokens, _context(model) - len(prefixes[rows[0]]))
+        if most < 1:
             continue
-        drawn = [_uniforms(seed, f"{n}/{names[row]}", length) for row in rows for n in range(sampling.count)]
-        chances = torch.from_numpy(np.stack(drawn)).to(model.device)
-        tokens = torch.tensor([list(prefixes[row]) for row in rows], device=model.device)
-        texts = _sample(model, tokens, chances, ends, sampling, list(forbidden))
+        decoder = CausalDecoder(model, torch.tensor([list(prefixes[row]) for row in rows], device=model.device))
+        several = torch.arange(len(rows), device=model.device).repeat_interleave(sampling.count)
+        decoder.select(several)
+        chances = uniforms(seed, [f"{n}/{names[row]}" for row in rows for n in range(sampling.count)], most)
+        ending = Ending(ends, banned, 0, most)
+        texts = sample(
+            decoder,
+            decoder.logits[several],
+            chances.to(model.device),
+            ending,
+            sampling.top_p,
+            0,
+            sampling.temperature,
+        )
         for place, text in enumerate(texts):
-            if text is not None:
+            if len(text.tokens) < most:
                 found[rows[place // sampling.count]].append(text)
     return found
 
 
 @torch.no_grad()
 def log_likelihood(model: PreTrainedModel, prefix: Sequence[int], text: Sequence[int]) -> float:
-    """Return the natural log-probability of ``text`` after ``prefix``, its end included where it is given."""
+    """Return the natural log-probability of the tokens ``text`` after ``prefix``."""
     tokens = torch.tensor([[*prefix, *text]], device=model.device)
     logits = model(input_ids=tokens).logits[0, len(prefix) - 1 : -1].float()
     return float(logits.log_softmax(dim=1).gather(1, tokens[0, len(prefix) :, None]).double().sum())
-
-
-def _sample(
-    model: PreTrainedModel,
-    prefixes: Tensor,
-    chances: Tensor,
-    ends: Callable[[int], bool],
-    sampling: Sampling,
-    forbidden: list[int],
-) -> list[Continuation | None]:
-    """Return the texts of prefixes [B, L] for ``chances`` [B * count, positions], in this order."""
-    output = model(input_ids=prefixes, use_cache=True)
-    cache, logits = output.past_key_values, output.logits[:, -1].float()
-    cache.batch_repeat_interleave(sampling.count)
-    logits = logits.repeat_interleave(sampling.count, dim=0)
-    row = torch.arange(len(logits), device=logits.device)
-    written: list[list[int]] = [[] for _ in row]
-    total = torch.zeros(len(row), dtype=torch.float64, device=logits.device)
-    finished: list[Continuation | None] = [None] * len(row)
-    for position in range(chances.shape[1]):
-        logits[:, forbidden] = -torch.inf
-        token = pick_tokens(logits, chances[row, position], sampling.top_p, sampling.temperature)
-        total[row] += logits.log_softmax(dim=1).gather(1, token[:, None])[:, 0].double()
-        going = torch.ones(len(row), dtype=torch.bool)
-        for place, (index, value) in enumerate(zip(row.tolist(), token.tolist(), strict=True)):
-            if ends(value):
-                finished[index] = Continuation(tuple(written[index]), float(total[index]))
-                going[place] = False
-            else:
-                written[index].append(value)
-        if not going.any() or position + 1 == chances.shape[1]:
-            break
-        if not going.all():
-            kept = going.nonzero()[:, 0].to(row.device)
-            row, token = row[kept], token[kept]
-            cache.batch_select_indices(kept)
-        output = model(input_ids=token[:, None], past_key_values=cache, use_cache=True)
-        cache, logits = output.past_key_values, output.logits[:, -1].float()
-    return finished
 
 
 def _batches(prefixes: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
@@ -123,9 +107,4 @@ def _batches(prefixes: Sequence[Sequence[int]], size: int) -> Iterator[list[int]
 
 
 def _context(model: PreTrainedModel) -> int:
-    return int(getattr(model.config, "max_position_embeddings", None) or 2**31)
-
-
-def _uniforms(seed: int, name: str, count: int) -> np.ndarray:
-    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
-    return np.random.default_rng(int.from_bytes(digest, "big")).random(count)
+    return int(getattr(model.config, "max_position_embeddings", None) or UNLIMITED)

@@ -4,13 +4,12 @@ A model whose tokenizer has a chat template gets the examples as turns of a conv
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from training.upsamplers.continuation import Sampling, log_likelihood, sample_continuations
+from training.upsamplers.continuation import Sampling, continuations, log_likelihood
 from training.upsamplers.protocol import Candidate
 
 SHORT, LONG = "Short prompt:", "Descriptive prompt:"
@@ -27,13 +26,11 @@ class PretrainedUpsampler:
         examples: Sequence[tuple[str, str]],
     ) -> None:
         self.model, self.tokenizer, self.instruction, self.examples = model, tokenizer, instruction, examples
-        ends = model.generation_config.eos_token_id if model.generation_config else None
-        self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
-        self._breaks_line = cache(lambda token: "\n" in tokenizer.decode([token]))
+        self._ends = _ends(model, tokenizer)
 
     def write(self, prompts: Sequence[str], seed: int, sampling: Sampling) -> list[list[Candidate]]:
         prefixes = [self.prefix(prompt) for prompt in prompts]
-        written = sample_continuations(self.model, prefixes, prompts, seed, self._ends_text, sampling)
+        written = continuations(self.model, prefixes, prompts, seed, self._ends, (), sampling)
         return [[Candidate(self._text(text.tokens), text.log_probability) for text in texts] for texts in written]
 
     def log_likelihood(self, prompt: str, text: str) -> tuple[float, int]:
@@ -62,9 +59,6 @@ class PretrainedUpsampler:
         """What stands between the prefix and the first word: a chat's turn begins with the word itself."""
         return " " if self.tokenizer.chat_template is None else ""
 
-    def _ends_text(self, token: int) -> bool:
-        return token in self._ends or self._breaks_line(token)
-
     def _text(self, tokens: Sequence[int]) -> str:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip().strip("\"'“”").strip()
 
@@ -81,3 +75,11 @@ def load_pretrained(told: Mapping[str, Any], precision: str) -> PretrainedUpsamp
     tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     examples = [(short, long) for short, long in told["examples"]]
     return PretrainedUpsampler(model, tokenizer, told["instruction"], examples)
+
+
+def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Return the tokens that end a text or its line."""
+    generation = model.generation_config.eos_token_id if model.generation_config else None
+    ends = {tokenizer.eos_token_id, *(generation if isinstance(generation, list) else [generation])} - {None}
+    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    return tuple(sorted(ends | {token for token, piece in enumerate(pieces) if "\n" in piece}))

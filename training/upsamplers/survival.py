@@ -14,11 +14,15 @@ from itertools import pairwise
 from training.config import SurvivalConfig
 
 FUNCTION_WORDS = frozenset(
-    "a an the this that these those some of to in on at by for from with as into onto upon against "
-    "is are was were be been being am has have had do does did it its there here which who whom whose "
-    "i you he she they we me him her them us my your his their our so very just also then than but and or".split()
+    (
+        *("a", "an", "the", "this", "that", "these", "those", "some", "and", "or", "but", "than", "then", "so"),
+        *("of", "to", "in", "on", "at", "by", "for", "from", "with", "as", "into", "onto", "upon", "against"),
+        *("is", "are", "was", "were", "be", "been", "being", "am", "has", "have", "had", "do", "does", "did"),
+        *("it", "its", "there", "here", "which", "who", "whom", "whose", "i", "you", "he", "she", "they", "we"),
+        *("me", "him", "her", "them", "us", "my", "your", "his", "their", "our", "very", "just", "also"),
+    )
 )
-"""Words that carry no fact of their own. Negations and words of place (above, next, behind, left) are not among them."""
+"""Words that carry no fact of their own; negations and words of place (above, next, behind, left) are none of them."""
 
 _BREAKS = frozenset(",;:.!?()[]") | {"and", "or", "but"}
 _PIECE = re.compile(r"[^\W_]+|[^\w\s]")
