@@ -53,7 +53,9 @@ class DecodeConfig(BaseModel):
         default=0.9, gt=0, le=1, description="The nucleus: the smallest set of tokens of this probability."
     )
     top_k: int = Field(
-        default=0, ge=0, description="Only so many of the likeliest tokens are drawn from, and cut to the nucleus; 0: all."
+        default=0,
+        ge=0,
+        description="Only so many of the likeliest tokens are drawn from, and cut to the nucleus; 0: all.",
     )
     temperature: float = Field(default=1.0, ge=0, description="Logits are divided by it; 0 takes the likeliest token.")
     beams: int = Field(default=4, gt=0, description="Beginnings of a caption that beam search keeps.")

@@ -2,16 +2,20 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from tests.unit.drawn_corpus import write_tokenizer
 from training.config import DecodeConfig
+from training.models.cached_coca import CachedCoca
 from training.models.coca import Captioner, build_coca, coca_config, coca_loss, load_captioner, save_captioner
-from training.models.decode import CachedDecoder, detokenize, pick_tokens, write_captions
+from training.models.decode import detokenize, write_captions
+from training.models.token_sampling import largest, pick_tokens
 from training.tokenizer import MERGES, load
 
 torch.set_num_threads(1)
@@ -50,14 +54,23 @@ def test_the_cache_gives_the_logits_of_the_whole_model(captioner: Captioner, ima
     tokens = captioner.tokenizer(["a solid red star left of a dotted blue circle on a gray background"] * len(images))
     _, image_tokens = captioner.model._encode_image(images)
     whole = captioner.model(images, tokens)["logits"]
-    decoder = CachedDecoder(captioner.model, image_tokens)
+    decoder = CachedCoca(captioner.model, image_tokens, CONTEXT)
     steps = torch.stack([decoder.step(tokens[:, position]) for position in range(CONTEXT - 1)], dim=1)
     length = int(tokens[0].argmax())
     torch.testing.assert_close(steps[:, :length], whole[:, :length], atol=1e-4, rtol=0)
 
 
-def test_the_log_probability_is_the_models_own(captioner: Captioner, images: torch.Tensor) -> None:
-    config = DecodeConfig(max_tokens=6, top_p=0.5, temperature=0.7)
+METHODS: dict[str, dict[str, Any]] = {
+    "nucleus": {"top_p": 0.5, "temperature": 0.7},
+    "top_k": {"top_k": 5},
+    "beam": {"beams": 3},
+    "greedy": {},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_log_probability_is_the_models_own(captioner: Captioner, images: torch.Tensor, method: str) -> None:
+    config = DecodeConfig.model_validate({"method": method, "max_tokens": 6, **METHODS[method]})
     written = write_captions(captioner.model, captioner.tokenizer, images, [str(n) for n in range(6)], 0, config)
     start, end = captioner.tokenizer.sot_token_id, captioner.tokenizer.eot_token_id
     for image, caption in zip(images, written, strict=True):
@@ -65,21 +78,44 @@ def test_the_log_probability_is_the_models_own(captioner: Captioner, images: tor
         tokens = torch.tensor([[start, *caption.tokens, *ended]])
         with torch.no_grad():
             logits = captioner.model(image[None], tokens, output_labels=False)["logits"][0, :-1]
-        logits[:, start] = -torch.inf
         expected = logits.log_softmax(dim=1).gather(1, tokens[0, 1:, None]).sum().item()
-        assert caption.log_probability == pytest.approx(expected, abs=1e-3)
+        assert caption.log_probability == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_caption_does_not_depend_on_its_batch(captioner: Captioner, images: torch.Tensor) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_a_caption_does_not_depend_on_its_batch(captioner: Captioner, images: torch.Tensor, method: str) -> None:
     names = [f"sample{n}" for n in range(6)]
-    config = DecodeConfig(max_tokens=10)
+    config = DecodeConfig.model_validate({"method": method, "max_tokens": 10, **METHODS[method]})
     together = write_captions(captioner.model, captioner.tokenizer, images, names, 3, config)
     for number in (5, 2):
         part = slice(number, number + 1)
         (alone,) = write_captions(captioner.model, captioner.tokenizer, images[part], names[part], 3, config)
         assert alone.tokens == together[number].tokens
     other = write_captions(captioner.model, captioner.tokenizer, images, names, 4, config)
-    assert [caption.tokens for caption in other] != [caption.tokens for caption in together]
+    differs = [caption.tokens for caption in other] != [caption.tokens for caption in together]
+    assert differs == (method in ("nucleus", "top_k"))
+
+
+def test_a_prompt_is_what_captions_go_on_from(captioner: Captioner, images: torch.Tensor) -> None:
+    model, tokenizer, names = captioner.model, captioner.tokenizer, [str(n) for n in range(6)]
+    greedy = DecodeConfig(method="greedy", max_tokens=5, min_tokens=5)
+    written = write_captions(model, tokenizer, images, names, 0, greedy, "a dotted red star")
+    before = [tokenizer.sot_token_id, *tokenizer.encode("a dotted red star")]
+    for image, caption in zip(images, written, strict=True):
+        tokens = torch.tensor([[*before, *caption.tokens]])
+        with torch.no_grad():
+            logits = model(image[None], tokens, output_labels=False)["logits"][0, len(before) - 1 : -1]
+        logits[:, [tokenizer.sot_token_id, tokenizer.eot_token_id]] = -torch.inf
+        assert tuple(logits.argmax(dim=1).tolist()) == caption.tokens
+    with pytest.raises(ValueError, match="fills the model's 24 tokens"):
+        write_captions(model, tokenizer, images, names, 0, greedy, "a red star " * CONTEXT)
+
+
+def test_a_caption_is_as_long_as_it_must_be(captioner: Captioner, images: torch.Tensor) -> None:
+    for method, settings in METHODS.items():
+        config = DecodeConfig.model_validate({"method": method, "min_tokens": 9, "max_tokens": 9, **settings})
+        written = write_captions(captioner.model, captioner.tokenizer, images, [str(n) for n in range(6)], 0, config)
+        assert {len(caption.tokens) for caption in written} == {9}
 
 
 def test_tokens_are_drawn_from_the_nucleus_in_proportion() -> None:
@@ -89,6 +125,24 @@ def test_tokens_are_drawn_from_the_nucleus_in_proportion() -> None:
     share = token.bincount(minlength=4) / 4000
     torch.testing.assert_close(share, torch.tensor([0, 0.5 / 0.85, 0, 0.35 / 0.85]), atol=2e-3, rtol=0)
     assert set(pick_tokens(probability.log().expand(50, 4), chances[:50], top_p=0.8, temperature=0).tolist()) == {1}
+
+
+def test_the_nucleus_is_taken_of_the_top_k_as_transformers_does() -> None:
+    logits = torch.randn(300, 40, generator=torch.Generator().manual_seed(0)) * 2
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(0.8), TopKLogitsWarper(8), TopPLogitsWarper(0.7)])
+    allowed = warpers(None, logits).isfinite()
+    drawn = torch.zeros_like(allowed)
+    for chance in np.linspace(0, 1, 200, endpoint=False):
+        token = pick_tokens(logits, torch.full((300,), chance), 0.7, 0.8, 8)
+        drawn[torch.arange(300), token] = True
+    assert (drawn <= allowed).all()
+    assert drawn.sum() > 0.95 * allowed.sum()
+
+
+def test_of_equal_scores_the_first_are_the_largest() -> None:
+    values, index = largest(torch.tensor([[1.0, 3.0, 2.0, 3.0, 2.0, 2.0], [0.0] * 6]), 4)
+    assert index.tolist() == [[1, 3, 2, 4], [0, 1, 2, 3]]
+    assert values.tolist() == [[3.0, 3.0, 2.0, 2.0], [0.0] * 4]
 
 
 def test_punctuation_closes_up_to_its_word(captioner: Captioner) -> None:
