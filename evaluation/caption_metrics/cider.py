@@ -1,6 +1,6 @@
 """CIDEr-D: how much a caption says that people agree on, weighted by how rarely people say it.
 
-Source: Vedantam et al., "CIDEr: Consensus-based Image Description Evaluation" (2015), sections 3 and 6.
+Source: Vedantam et al., "CIDEr: Consensus-based Image Description Evaluation" (2015).
 """
 
 import math
@@ -56,7 +56,7 @@ def _vector(tokens: Sequence[str], documents: Ngrams, images: int) -> _Vector:
 
 
 def _likeness(candidate: _Vector, reference: _Vector) -> float:
-    """Return the mean over n of the clipped cosine, times the Gaussian penalty on the difference of lengths (eq. 5)."""
+    """Return the mean over n of the clipped cosine, times the Gaussian penalty on the difference of lengths."""
     dots = [0.0] * NGRAM_ORDERS
     for ngram, weight in candidate.weights.items():
         theirs = reference.weights.get(ngram, 0.0)

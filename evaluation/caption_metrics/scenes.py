@@ -13,7 +13,7 @@ shapes agree, then the most colours and textures, then the relation; what is ass
 * relation: the right two things stand so, in whichever order ("A left of B" is "B right of A").
 * background.
 
-Hallucination is CHAIR of Rohrbach et al., "Object Hallucination in Image Captioning" (2018), section 2.1, a shape
+Hallucination is CHAIR of Rohrbach et al., "Object Hallucination in Image Captioning" (2018), a shape
 being the noun: ``chair_i`` is the share of mentions, ``chair_s`` of captions, whose noun the scene does not hold.
 """
 

@@ -43,6 +43,9 @@ class Home:
     def verdicts(self, snapshot: str) -> Path:
         return self.root / "verdicts" / snapshot
 
+    def tics(self, snapshot: str) -> Path:
+        return self.root / "tics" / snapshot
+
     def blend(self, name: str, digest: str) -> Path:
         return self.root / "blends" / name / digest
 

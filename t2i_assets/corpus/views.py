@@ -44,6 +44,7 @@ FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "synthetic_captions": (schemas.CAPTIONS, ("captions/[!.]*/[!.]*/[0-9]*.parquet",)),
     "scores": (schemas.SCORES, ("scores/[!.]*/[!.]*/[0-9]*.parquet",)),
     "verdicts": (schemas.VERDICTS, ("verdicts/[!.]*/[0-9]*.parquet",)),
+    "caption_tics": (schemas.CAPTION_TICS, ("tics/[!.]*/tics.parquet",)),
     "blends": (schemas.BLENDS, ("blends/[!.]*/[!.]*/[0-9]*.parquet",)),
     "metrics": (schemas.METRICS, ("models/[!.]*/[!.]*/metrics.parquet",)),
     "prompts": (schemas.PROMPTS, ("evals/evaluation_set/[!.]*/prompts.parquet",)),
@@ -216,6 +217,13 @@ VIEWS: tuple[View, ...] = (
         _about(schemas.VERDICTS),
         "SELECT * EXCLUDE (filename), split_part({dir}, '/', 2) AS snapshot FROM {verdicts}",
         schemas.VERDICTS,
+        {"snapshot": _SNAPSHOT},
+    ),
+    View(
+        "caption_tics",
+        _about(schemas.CAPTION_TICS),
+        "SELECT * EXCLUDE (filename), split_part({dir}, '/', 2) AS snapshot FROM {caption_tics}",
+        schemas.CAPTION_TICS,
         {"snapshot": _SNAPSHOT},
     ),
     View(
