@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from t2i_assets.assets.captioner import caption_filter, captioner, tokenizer
 from t2i_assets.assets.crawl import shards
 from t2i_assets.corpus.schemas import CAPTIONS, SCORES, VERDICTS
-from t2i_assets.corpus.tables import read_rows, write_table
-from t2i_assets.corpus.verdicts import alt_captions, alt_labels, count_reasons, judge
+from t2i_assets.corpus.tables import read_table, write_table
+from t2i_assets.corpus.verdicts import VerdictRules, alt_texts, count_reasons, judge_table
+from t2i_assets.corpus.word_lists import read_word_lists
 from t2i_assets.jobs import run_job
 from t2i_assets.materialize import Result, made, materialize
 from t2i_assets.metadata import caption_table, verdict_table
@@ -72,25 +74,27 @@ def caption_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config
     )
 
 
-@dg.asset(**GROUP, deps=[caption_scores, synthetic_captions, shards], kinds={"parquet"}, code_version="1")
+@dg.asset(**GROUP, deps=[caption_scores, synthetic_captions, shards], kinds={"parquet"}, code_version="2")
 def filtered_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Keep or reject with a reason, for every caption, from stored scores: a new threshold runs no model."""
     snapshot = context.partition_key
     images, captions = made(pipeline, "shards", snapshot), made(pipeline, "synthetic_captions", snapshot)
     scores = made(pipeline, "caption_scores", snapshot)
-    rules = pipeline.settings.section("verdicts", config.overrides)
+    rules: VerdictRules = pipeline.settings.section("verdicts", config.overrides)
+    lists = read_word_lists(rules.word_lists)
 
     def write(out: Path) -> dict[str, Any]:
-        texts = alt_captions(images.path) + read_rows(captions.path, CAPTIONS)
-        rows = judge(texts, read_rows(scores.path, SCORES), alt_labels(images.path), rules)
-        write_table(out / "00000.parquet", rows, VERDICTS)
-        return {"reasons": count_reasons(rows)}
+        written = read_table(captions.path, CAPTIONS).select(["caption_id", "key", "source", "caption"])
+        texts = pa.concat_tables([alt_texts(images.path), written], promote_options="default")
+        verdicts = judge_table(texts, read_table(scores.path, SCORES), rules, lists)
+        write_table(out / "00000.parquet", verdicts, VERDICTS)
+        return {"reasons": count_reasons(verdicts)}
 
     return materialize(
         context,
         pipeline,
         path=lambda _: pipeline.place.verdicts(snapshot),
-        config=rules.model_dump(mode="json"),
+        config={**rules.model_dump(mode="json"), "word_lists": [words.identity for words in lists]},
         inputs={"shards": images, "synthetic_captions": captions, "caption_scores": scores},
         write=write,
         show=lambda artifact: {"verdicts": verdict_table(artifact.manifest.summary["reasons"])},
