@@ -15,9 +15,12 @@ from training.config import CaptionFilterConfig
 from training.data import to_signed
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
+from training.matching_data import MatchingData
 from training.models.blip_filter import BlipFilter, BlipFilterConfig, filter_loss, save_filter
-from training.pairs import PairData, Pairs, crawl_pairs, human_pairs, joined
+from training.models.momentum_contrast import MomentumContrast
+from training.pairs import Pairs, crawl_pairs, human_pairs, joined
 from training.report import Reporter
+from training.text_variants import TextVariants
 from training.tokenizer import load
 
 
@@ -49,10 +52,16 @@ def main(job: Job[CaptionFilterConfig, CaptionFilterInputs], reporter: Reporter)
     )
     crawl = crawl_pairs(inputs.shards, config.image_size)
     human, held_out = human_pairs(inputs.human, config.image_size).split(config.held_out)
-    task = FilterTask(model, PairData(held_out, tokenizer), config.lm_weight)
-    for phase, pairs in (("pretrain", crawl), ("finetune", _mixed(human, crawl, config.crawl_share))):
-        data, optimizer = PairData(pairs, tokenizer, mirror=phase == "finetune"), getattr(config, phase)
-        train(task, data, optimizer, job.output, reporter, config.seed, config.precision, phase)
+    variants = text_variants(human, crawl) if config.text_variants else None
+    momentum = MomentumContrast(model, config.queue, config.momentum, config.alpha, config.alpha_ramp)
+    checked = MatchingData(held_out, tokenizer, variants, seed=config.seed)
+    task = FilterTask(model, momentum if config.queue else None, checked, config.lm_weight)
+    mixed = _mixed(human, crawl, config.crawl_share)
+    for phase, data in (
+        ("pretrain", MatchingData(crawl, tokenizer, seed=config.seed)),
+        ("finetune", MatchingData(mixed, tokenizer, variants, mirror=True, seed=config.seed)),
+    ):
+        train(task, data, getattr(config, phase), job.output, reporter, config.seed, config.precision, phase)
     save_filter(model, job.output)
     final = {name: float(value) for name, value in task.evaluate().items()}
     reporter.finish(parameters=sum(p.numel() for p in model.parameters()), **final)
@@ -61,15 +70,18 @@ def main(job: Job[CaptionFilterConfig, CaptionFilterInputs], reporter: Reporter)
 class FilterTask(Task):
     """ITC + ITM + LM on augmented images."""
 
-    def __init__(self, model: BlipFilter, held_out: PairData, lm_weight: float) -> None:
+    def __init__(
+        self, model: BlipFilter, momentum: MomentumContrast | None, held_out: MatchingData, lm_weight: float
+    ) -> None:
         super().__init__()
         self.model = model
+        self.momentum = momentum
         self.held_out = held_out
         self.lm_weight = lm_weight
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
         images = augment(batch["images"], generator)
-        return filter_loss(self.model, images, batch["tokens"], batch["positives"], generator, self.lm_weight)
+        return filter_loss(self.model, images, batch, generator, self.lm_weight, self.momentum)
 
     @torch.no_grad()
     def evaluate(self) -> Figures:
@@ -80,8 +92,16 @@ class FilterTask(Task):
         batch = self.held_out.batch(indices, np.zeros_like(indices))
         generator = torch.Generator().manual_seed(0)
         images = to_signed(batch["images"])
-        loss, figures = filter_loss(self.model, images, batch["tokens"], batch["positives"], generator, self.lm_weight)
+        loss, figures = filter_loss(self.model, images, batch, generator, self.lm_weight)
         return {"val/loss": loss, **{f"val/{name}": value for name, value in figures.items()}}
+
+
+def text_variants(human: Pairs, crawl: Pairs) -> TextVariants:
+    """Return what the human captions, image by image, and the crawl's texts teach about leaving out and exchanging."""
+    texts: dict[int, list[str]] = {}
+    for pair in human.pairs:
+        texts.setdefault(pair.image, []).append(pair.text)
+    return TextVariants(texts.values(), (pair.text for pair in crawl.pairs))
 
 
 def _mixed(human: Pairs, crawl: Pairs, crawl_share: float) -> Pairs:

@@ -71,9 +71,9 @@ class PairData:
         return len(self.source.pairs)
 
     def batch(self, indices: np.ndarray, epochs: np.ndarray) -> Batch:
-        turned = (indices + epochs) % 2 == 1 if self.mirror else np.zeros(len(indices), dtype=bool)
+        turned = self.turned(indices, epochs)
         images = self.image_of[indices]
-        texts = np.where(turned, self.mirrored_text_of[indices], self.text_of[indices])
+        texts = self.texts_of(indices, turned)
         pixels = self.source.images[torch.from_numpy(images)]
         pixels = torch.where(torch.from_numpy(turned)[:, None, None, None], pixels.flip(3), pixels)
         shown = zip(images.tolist(), turned.tolist(), strict=True)
@@ -84,6 +84,14 @@ class PairData:
             "tokens": self.tokens[torch.from_numpy(texts)],
             "positives": torch.tensor(positives),
         }
+
+    def turned(self, indices: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+        """Return which pairs are shown mirrored, bool [len(indices)]."""
+        return (indices + epochs) % 2 == 1 if self.mirror else np.zeros(len(indices), dtype=bool)
+
+    def texts_of(self, indices: np.ndarray, turned: np.ndarray) -> np.ndarray:
+        """Return the number of each pair's text, mirrored where ``turned``; equal texts have equal numbers."""
+        return np.where(turned, self.mirrored_text_of[indices], self.text_of[indices])
 
 
 def mirrored(text: str) -> str:

@@ -75,7 +75,7 @@ def score_captions(
         image = torch.tensor([index for index, _ in batch])
         tokens = tokenizer([caption["caption"] for _, caption in batch])
         tokens = tokens[:, : int((tokens == model.config.end_token).int().argmax(dim=1).max()) + 1]
-        itm = model.match(tokens, grounding.tokens[image]).softmax(dim=1)[:, MATCH]
+        itm = model.match(tokens, grounding, image).softmax(dim=1)[:, MATCH]
         itc = (grounding.embedding[image] * model.encode_text(tokens)).sum(dim=1)
         for (_, caption), *values in zip(batch, itm.tolist(), itc.tolist(), strict=True):
             name = {"caption_id": caption["caption_id"], "key": caption["key"], "scorer": scorer}

@@ -14,11 +14,14 @@ from training.caption_filter import CaptionFilterInputs
 from training.caption_filter import main as train_filter
 from training.config import CaptionFilterConfig, ScoreConfig
 from training.job import Job
-from training.models.blip_filter import BlipFilter, BlipFilterConfig, _draw_negative, filter_loss
+from training.matching_data import MatchingData
+from training.models.blip_filter import BlipFilter, BlipFilterConfig, draw_negative, filter_loss
+from training.models.momentum_contrast import MomentumContrast
 from training.pairs import Pair, PairData, Pairs, joined
 from training.report import Reporter
 from training.score import ScoreInputs
 from training.score import main as score
+from training.text_variants import TextVariants
 from training.tokenizer import load
 
 torch.set_num_threads(1)
@@ -84,13 +87,13 @@ def test_a_negative_is_never_a_positive_and_the_similar_are_drawn_most() -> None
     similarity = torch.tensor([[9.0, 8.0, 1.0, 5.0]]).expand(4, 4)
     positives = torch.tensor([[True, True, False, False]]).expand(4, 4)
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.cat([_draw_negative(similarity, positives, generator) for _ in range(500)]).bincount(minlength=4)
+    drawn = torch.cat([draw_negative(similarity, positives, generator) for _ in range(500)]).bincount(minlength=4)
     assert drawn[:2].sum() == 0
     assert drawn[3] > 10 * drawn[2] > 0
 
 
 def test_a_batch_of_one_text_still_has_negatives_of_other_images() -> None:
-    drawn = _draw_negative(torch.zeros(4, 4), torch.ones(4, 4, dtype=torch.bool), torch.Generator().manual_seed(0))
+    drawn = draw_negative(torch.zeros(4, 4), torch.ones(4, 4, dtype=torch.bool), torch.Generator().manual_seed(0))
     assert all(int(column) != row for row, column in enumerate(drawn))
 
 
@@ -121,9 +124,9 @@ def test_padding_changes_no_score(corpus: Path) -> None:
     tokenizer = load(corpus / "tokenizer", 24)
     model = BlipFilter(config_of(tokenizer.vocab_size, tokenizer.sot_token_id, tokenizer.eot_token_id)).eval()
     tokens = tokenizer(["a red star above a blue circle"])
-    grounding = model.encode_image(torch.rand(1, 3, 32, 32))
+    grounding, image = model.encode_image(torch.rand(1, 3, 32, 32)), torch.zeros(1, dtype=torch.long)
     short = tokens[:, : int(tokens.argmax()) + 1]
-    torch.testing.assert_close(model.match(tokens, grounding.tokens), model.match(short, grounding.tokens))
+    torch.testing.assert_close(model.match(tokens, grounding, image), model.match(short, grounding, image))
     torch.testing.assert_close(model.encode_text(tokens), model.encode_text(short))
 
 
@@ -135,18 +138,83 @@ def test_it_learns_which_of_two_texts_belongs_to_an_image(corpus: Path) -> None:
     tokens = tokenizer(["a black circle", "a gray square", "two stars", "a white triangle"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(0)
+    own = torch.eye(4, dtype=torch.bool)
+    batch = {"tokens": tokens, "positives": own, "implied": own}
     for _ in range(250):
-        loss, _ = filter_loss(model, images, tokens, torch.eye(4, dtype=torch.bool), generator, lm_weight=0.0)
+        loss, _ = filter_loss(model, images, batch, generator)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     model.eval()
     with torch.no_grad():
         grounding = model.encode_image(images)
-        right = model.match(tokens, grounding.tokens).softmax(dim=1)[:, 1]
-        wrong = model.match(tokens.roll(1, 0), grounding.tokens).softmax(dim=1)[:, 1]
+        right = model.match(tokens, grounding, torch.arange(4)).softmax(dim=1)[:, 1]
+        wrong = model.match(tokens.roll(1, 0), grounding, torch.arange(4)).softmax(dim=1)[:, 1]
     assert (right > wrong).all()
     assert float((right - wrong).mean()) > 0.5
+
+
+def test_a_text_goes_with_the_image_that_is_named_beside_it(corpus: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = load(corpus / "tokenizer", 16)
+    model = BlipFilter(config_of(tokenizer.vocab_size, tokenizer.sot_token_id, tokenizer.eot_token_id)).eval()
+    images, tokens = torch.rand(3, 3, 32, 32), tokenizer(["a star", "a red circle"])
+    together = model.match(tokens, model.encode_image(images), torch.tensor([2, 0]))
+    for row, image in enumerate((2, 0)):
+        alone = model.match(tokens[row : row + 1], model.encode_image(images[image : image + 1]), torch.tensor([0]))
+        torch.testing.assert_close(together[row : row + 1], alone)
+
+
+def matching_batch(corpus: Path, variants: bool) -> dict[str, torch.Tensor]:
+    pairs = Pairs(["a", "b", "c"], torch.zeros(3, 3, 32, 32, dtype=torch.uint8), [])
+    pairs.pairs.extend([Pair(0, "a solid red star on a black background"), Pair(1, "a red star"), Pair(2, "a circle")])
+    learnt = TextVariants([["a red star"], ["a red circle"], ["a circle"], ["a star"]]) if variants else None
+    return MatchingData(pairs, load(corpus / "tokenizer", 16), learnt).batch(np.arange(3), np.zeros(3, dtype=int))
+
+
+def test_a_text_that_a_caption_implies_is_no_negative_of_its_image(corpus: Path) -> None:
+    assert matching_batch(corpus, False)["implied"].int().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_variants_come_with_a_flag_where_a_text_could_not_be_made_false(corpus: Path) -> None:
+    batch = matching_batch(corpus, True)
+    tokenizer = load(corpus / "tokenizer", 16)
+    said = [tokenizer.decode(row.tolist()) for row in batch["false_texts"]]
+    assert batch["falsified"].tolist() == [False, True, True, False, True, True]
+    assert "a red circle" in said[1] and "a star" in said[2]
+    assert batch["true_texts"].shape == batch["tokens"].shape
+
+
+def test_the_momentum_encoder_follows_slowly_and_the_queue_keeps_the_newest_pairs(corpus: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = load(corpus / "tokenizer", 16)
+    model = BlipFilter(config_of(tokenizer.vocab_size, tokenizer.sot_token_id, tokenizer.eot_token_id))
+    contrast = MomentumContrast(model, queue=4, momentum=0.9, alpha=0.4, ramp=10)
+    batch = matching_batch(corpus, False)
+    before = model.itm_head.weight.detach().clone()
+    with torch.no_grad():
+        model.itm_head.weight += 1
+    images = torch.rand(3, 3, 32, 32)
+    for _ in range(2):
+        contrast(model, images, batch["tokens"], torch.rand(3, 16), torch.rand(3, 16), batch)
+    torch.testing.assert_close(contrast.teacher.itm_head.weight, before + 0.19)
+    assert contrast.image_ids.tolist() == [2, 4, 4, 0]
+    assert not any(weight.requires_grad for weight in contrast.teacher.parameters())
+
+
+def test_the_image_s_own_pair_in_the_queue_is_no_negative(corpus: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = load(corpus / "tokenizer", 16)
+    model = BlipFilter(config_of(tokenizer.vocab_size, tokenizer.sot_token_id, tokenizer.eot_token_id))
+    batch = matching_batch(corpus, False)
+    image, text = (torch.nn.functional.normalize(torch.rand(3, 16), dim=1) for _ in range(2))
+    losses = []
+    for ids in (batch["image_ids"], torch.full((3,), 99)):
+        contrast = MomentumContrast(model, queue=3, momentum=1.0, alpha=0.0, ramp=0).eval()
+        contrast.text_queue[:] = contrast.image_queue[:] = torch.nn.functional.normalize(image + text, dim=1)
+        contrast.image_ids[:], contrast.text_ids[:] = ids, 99
+        losses.append(contrast(model, torch.rand(3, 3, 32, 32), batch["tokens"], image, text, batch).item())
+    assert losses[0] < losses[1]
 
 
 def config_of(vocab_size: int, start: int, end: int) -> BlipFilterConfig:

@@ -8,8 +8,10 @@ Source: Li et al., "BLIP" (2022), section 3 (all parameters but the self-attenti
 decoder) and section 4.3. Left out at this size: the momentum encoder and its queue.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,9 +21,12 @@ from torch.nn import functional as F
 
 from training.models.stem import ConvStem, grid_positions
 
+if TYPE_CHECKING:
+    from training.models.momentum_contrast import MomentumContrast
+
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-MATCH = 1  # class of the ITM head
+NO_MATCH, MATCH = 0, 1  # classes of the ITM head
 
 
 class BlipFilterConfig(BaseModel):
@@ -45,10 +50,21 @@ class BlipFilterConfig(BaseModel):
 
 @dataclass
 class Grounding:
-    """Image tokens (N, patches, width), ready to be attended to, and the ITC embedding (N, embed_dim)."""
+    """What texts attend to: per text layer keys and values, (N, heads, patches, width / heads); and the ITC embedding
+    (N, embed_dim).
+    """
 
-    tokens: Tensor
+    keys_values: list[tuple[Tensor, Tensor]]
     embedding: Tensor
+
+    def of(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return keys and values of the images with these numbers, [len(images), …]."""
+        return [(_rows(key, images), _rows(value, images)) for key, value in self.keys_values]
+
+
+def _rows(source: Tensor, rows: Tensor) -> Tensor:
+    """Return ``source[rows]``; the gradient of an embedding look-up takes a fraction of indexing's time on CPU."""
+    return F.embedding(rows, source.flatten(1)).unflatten(1, source.shape[1:])
 
 
 class BlipFilter(nn.Module):
@@ -79,33 +95,37 @@ class BlipFilter(nn.Module):
         for layer in self.image_layers:
             x = layer(x)
         x = self.image_norm(x)
-        return Grounding(x, F.normalize(self.image_projection(x.mean(dim=1)), dim=-1))
+        embedding = F.normalize(self.image_projection(x.mean(dim=1)), dim=-1)
+        return Grounding([layer.cross_attention.keys_values(x) for layer in self.text_layers], embedding)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Return unit-norm ITC embeddings (N, embed_dim)."""
-        x, mask = self._embed(tokens), self._padding_mask(tokens)
-        for layer in self.text_layers:
-            x = layer(x, mask)
-        return F.normalize(self.text_projection(self.text_norm(x)[:, 0]), dim=-1)
+        return F.normalize(self.text_projection(self._first(self._embed(tokens), tokens)), dim=-1)
 
-    def match(self, tokens: Tensor, image_tokens: Tensor) -> Tensor:
-        """Return ITM logits (N, 2): unmatched, matched."""
-        x, mask = self._embed(tokens), self._padding_mask(tokens)
-        x = torch.cat([x[:, :1] + self.encode_token, x[:, 1:]], dim=1)
-        for layer in self.text_layers:
-            x = layer(x, mask, image_tokens)
-        return self.itm_head(self.text_norm(x)[:, 0])
-
-    def next_tokens(self, tokens: Tensor, image_tokens: Tensor) -> Tensor:
-        """Return LM logits (N, L, V): position i predicts token i + 1."""
+    def match(self, tokens: Tensor, grounding: Grounding, images: Tensor) -> Tensor:
+        """Return ITM logits (N, 2), unmatched and matched, of each text and the image with the number beside it."""
         x = self._embed(tokens)
-        for layer in self.text_layers:
-            x = layer(x, None, image_tokens, causal=True)
+        x = torch.cat([x[:, :1] + self.encode_token, x[:, 1:]], dim=1)
+        return self.itm_head(self._first(x, tokens, grounding.of(images)))
+
+    def next_tokens(self, tokens: Tensor, grounding: Grounding) -> Tensor:
+        """Return LM logits (N, L, V) of image i and text i: position j predicts token j + 1."""
+        x = self._embed(tokens)
+        for layer, seen in zip(self.text_layers, grounding.keys_values, strict=True):
+            x = layer(x, None, seen, causal=True)
         return self.text_norm(x) @ self.token_embedding.weight.T
 
     def scale(self) -> Tensor:
         """Return what cosines are multiplied with: one over the temperature, which stays in [0.001, 0.5]."""
         return 1 / self.temperature.clamp(0.001, 0.5)
+
+    def _first(self, x: Tensor, tokens: Tensor, seen: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+        """Return the last state of the first token (N, width); the last layer computes no other."""
+        mask = self._padding_mask(tokens)
+        for number, layer in enumerate(self.text_layers, start=1):
+            rows = 1 if number == len(self.text_layers) else None
+            x = layer(x, mask, None if seen is None else seen[number - 1], rows=rows)
+        return self.text_norm(x[:, 0])
 
     def _embed(self, tokens: Tensor) -> Tensor:
         return self.token_embedding(tokens) + self.text_position[: tokens.shape[1]]
@@ -117,46 +137,55 @@ class BlipFilter(nn.Module):
 
 
 def filter_loss(
-    model: BlipFilter, images: Tensor, tokens: Tensor, positives: Tensor, generator: torch.Generator, lm_weight: float
+    model: BlipFilter,
+    images: Tensor,
+    batch: Mapping[str, Any],
+    generator: torch.Generator,
+    lm_weight: float = 0.0,
+    momentum: "MomentumContrast | None" = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return ITC + ITM + ``lm_weight`` · LM and figures.
 
-    ``positives`` (N, N) bool: text j is true of image i as far as the data says (own pair, other captions of the
-    same image, equal texts). They share the ITC target and are never drawn as ITM negatives; the others are, with
-    probability softmax(similarity) + 1e-4: per pair one hard text for the image and one hard image for the text.
+    ``batch`` is what ``training.matching_data`` says; ``images`` (N, 3, S, S) in [-1, 1] take the place of its own.
+    Texts that are known to be true of an image share its ITC target, and those or what they imply are never drawn as
+    its ITM negatives. The others are, with probability softmax(similarity) + 1e-4: per pair one hard text for the
+    image and one hard image for the text. Variants of the text, where there are any, are further matches and negatives.
     """
-    tokens = tokens[:, : int((tokens == model.config.end_token).int().argmax(dim=1).max()) + 1]
+    tokens, positives = trimmed(batch["tokens"], model.config.end_token), batch["positives"]
     grounding = model.encode_image(images)
-    similarity = model.scale() * grounding.embedding.float() @ model.encode_text(tokens).float().T
-    itc = (_soft_cross_entropy(similarity, positives) + _soft_cross_entropy(similarity.T, positives.T)) / 2
+    text = model.encode_text(tokens)
+    similarity = model.scale() * grounding.embedding.float() @ text.float().T
+    excused = batch["implied"] | positives
+    if momentum is None:
+        itc = (_contrast(similarity, positives, excused) + _contrast(similarity.T, positives.T, excused.T)) / 2
+    else:
+        itc = momentum(model, images, tokens, grounding.embedding.float(), text.float(), batch)
 
     with torch.no_grad():
-        hard_text = _draw_negative(similarity, positives, generator)
-        hard_image = _draw_negative(similarity.T, positives.T, generator)
-    count = len(images)
-    texts = torch.cat([tokens, tokens[hard_text], tokens])
-    grounds = torch.cat([grounding.tokens, grounding.tokens, grounding.tokens[hard_image]])
-    logits = model.match(texts, grounds).float()
-    labels = torch.zeros(3 * count, dtype=torch.long, device=images.device)
-    labels[:count] = MATCH
-    itm = F.cross_entropy(logits, labels)
-    accuracy = (logits.argmax(dim=1) == labels).float()
-    figures = {
-        "itc_loss": itc.detach(),
-        "itm_loss": itm.detach(),
-        "itm_recall": accuracy[:count].mean(),
-        "itm_rejection": accuracy[count:].mean(),
-    }
+        hard_text = draw_negative(similarity, excused, generator)
+        hard_image = draw_negative(similarity.T, excused.T, generator)
+    itm, figures = _matching_loss(model, grounding, batch, hard_text, hard_image)
     loss = itc + itm
+    figures["itc_loss"] = itc.detach()
     if lm_weight:
-        lm = F.cross_entropy(
-            model.next_tokens(tokens, grounding.tokens)[:, :-1].float().flatten(0, 1),
-            tokens[:, 1:].masked_fill(~model._padding_mask(tokens)[:, 0, 0, 1:], -100).flatten(),
-            label_smoothing=0.1,
-        )
+        lm = language_loss(model, grounding, tokens)
         loss = loss + lm_weight * lm
         figures["lm_loss"] = lm.detach()
     return loss, figures
+
+
+def language_loss(model: BlipFilter, grounding: Grounding, tokens: Tensor) -> Tensor:
+    """Return the cross-entropy of every next token of text i given image i, label smoothing 0.1 (BLIP, section 3.2)."""
+    return F.cross_entropy(
+        model.next_tokens(tokens, grounding)[:, :-1].float().flatten(0, 1),
+        tokens[:, 1:].masked_fill(~model._padding_mask(tokens)[:, 0, 0, 1:], -100).flatten(),
+        label_smoothing=0.1,
+    )
+
+
+def trimmed(tokens: Tensor, end_token: int) -> Tensor:
+    """Return the tokens (N, L) without the columns in which every text is over."""
+    return tokens[:, : int((tokens == end_token).int().argmax(dim=1).max()) + 1]
 
 
 def save_filter(model: BlipFilter, directory: Path) -> None:
@@ -172,12 +201,44 @@ def load_filter(directory: Path) -> BlipFilter:
     return model.eval()
 
 
-def _soft_cross_entropy(similarity: Tensor, positives: Tensor) -> Tensor:
+CHUNKS = 3
+
+
+def _matching_loss(
+    model: BlipFilter, grounding: Grounding, batch: Mapping[str, Any], hard_text: Tensor, hard_image: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the ITM cross-entropy, with the shares of matches and of negatives that are told right.
+
+    Texts go through the model by length, in ``CHUNKS``, so that few of them are padded much.
+    """
+    tokens, own = batch["tokens"], torch.arange(len(hard_text), device=hard_text.device)
+    parts = [(tokens, own, MATCH), (tokens[hard_text], own, NO_MATCH), (tokens, hard_image, NO_MATCH)]
+    if "true_texts" in batch:
+        told = batch["falsified"]
+        parts += [(batch["true_texts"], own, MATCH), (batch["false_texts"][told], own.repeat(2)[told], NO_MATCH)]
+    texts, images = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    labels = torch.cat([torch.full_like(part[1], part[2]) for part in parts])
+    order = (texts == model.config.end_token).int().argmax(dim=1).argsort()
+    logits = torch.cat(
+        [
+            model.match(trimmed(texts[chunk], model.config.end_token), grounding, images[chunk]).float()
+            for chunk in order.chunk(CHUNKS)
+        ]
+    )
+    labels = labels[order]
+    right = (logits.argmax(dim=1) == labels).float()
+    itm = F.cross_entropy(logits, labels)
+    figures = {"itm_loss": itm.detach(), "itm_recall": right[labels == MATCH].mean()}
+    return itm, {**figures, "itm_rejection": right[labels == NO_MATCH].mean()}
+
+
+def _contrast(similarity: Tensor, positives: Tensor, excused: Tensor) -> Tensor:
+    """Return the cross-entropy of each row against its positives; what is excused and no positive is left out."""
     target = positives.float() / positives.sum(dim=1, keepdim=True)
-    return F.cross_entropy(similarity, target)
+    return F.cross_entropy(similarity.masked_fill(excused & ~positives, -1e4), target)
 
 
-def _draw_negative(similarity: Tensor, positives: Tensor, generator: torch.Generator) -> Tensor:
+def draw_negative(similarity: Tensor, positives: Tensor, generator: torch.Generator) -> Tensor:
     """Return for each row one column that is no positive; any other column where all are positives."""
     weights = similarity.float().softmax(dim=1) + 1e-4
     weights = weights.masked_fill(positives, 0)
@@ -194,10 +255,22 @@ class _Attention(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values (N, heads, L, width / heads) of what is attended to (N, L, width)."""
+        key, value = self.key_value(context).chunk(2, dim=-1)
+        return self._split(key), self._split(value)
+
+    def forward(
+        self, x: Tensor, seen: tuple[Tensor, Tensor], mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         query = self._split(self.query(x))
-        key, value = (self._split(part) for part in self.key_value(context).chunk(2, dim=-1))
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        if x.device.type == "cpu":  # in bf16 the backward pass of this kernel takes several times as long there
+            with torch.autocast("cpu", enabled=False):
+                mixed = F.scaled_dot_product_attention(
+                    query.float(), seen[0].float(), seen[1].float(), attn_mask=mask, is_causal=causal
+                )
+        else:
+            mixed = F.scaled_dot_product_attention(query, *seen, attn_mask=mask, is_causal=causal)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
@@ -213,7 +286,7 @@ class _ImageLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(x)
-        x = x + self.attention(h, h)
+        x = x + self.attention(h, self.attention.keys_values(h))
         return x + self.mlp(x)
 
 
@@ -230,12 +303,19 @@ class _TextLayer(nn.Module):
         self.mlp = _mlp(width)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, image_tokens: Tensor | None = None, causal: bool = False
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        seen: tuple[Tensor, Tensor] | None = None,
+        causal: bool = False,
+        rows: int | None = None,
     ) -> Tensor:
+        """Return the states of the first ``rows`` tokens, or of all; ``seen`` are keys and values of the images."""
         h = self.norm(x)
-        x = x + (self.causal_attention(h, h, causal=True) if causal else self.attention(h, h, mask))
-        if image_tokens is not None:
-            x = x + self.cross_attention(self.cross_norm(x), image_tokens)
+        attention = self.causal_attention if causal else self.attention
+        x = x[:, :rows] + attention(h[:, :rows], attention.keys_values(h), mask, causal)
+        if seen is not None:
+            x = x + self.cross_attention(self.cross_norm(x), seen)
         return x + self.mlp(x)
 
 

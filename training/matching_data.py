@@ -1,0 +1,91 @@
+"""Batches that teach matching: images, a text of each, and variants of that text that are true or false of it."""
+
+import random
+
+import numpy as np
+import torch
+from open_clip import SimpleTokenizer
+from torch import Tensor
+
+from training.loop import Batch
+from training.pairs import PairData, Pairs, mirrored
+from training.text_variants import TextVariants, near_pairs, neighbours
+
+
+class MatchingData:
+    """Pairs by index, for ``training.loop.train``.
+
+    A batch is that of ``PairData`` and, for N pairs,
+
+    - ``implied`` (N, N) bool: text j, for all that the words of the captions say, may be a shorter version of a caption
+      of image i, so it is no negative of it;
+    - ``image_ids``, ``text_ids`` (N,) int: equal for equal images and for equal texts, from batch to batch;
+    - with ``variants``: ``true_texts`` (N, context), a shortened text each; ``false_texts`` (2N, context), the text
+      and then the shortened one, changed so that they are false; ``falsified`` (2N,) bool, where that was possible.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        tokenizer: SimpleTokenizer,
+        variants: TextVariants | None = None,
+        mirror: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.pairs = PairData(pairs, tokenizer, mirror)
+        self.tokenizer = tokenizer
+        self.variants = variants
+        self.seed = seed
+        self._tokens: dict[str, Tensor] = {}
+        texts: dict[tuple[int, bool], list[str]] = {}
+        for pair in pairs.pairs:
+            texts.setdefault((pair.image, False), []).append(pair.text)
+            texts.setdefault((pair.image, True), []).append(mirrored(pair.text))
+        self._texts_of = texts
+        self._near_pairs = {shown: near_pairs(captions) for shown, captions in texts.items()}
+        self._neighbours = [neighbours(pair.text) for pair in pairs.pairs]
+        self._mirrored_neighbours = [neighbours(mirrored(pair.text)) for pair in pairs.pairs]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def batch(self, indices: np.ndarray, epochs: np.ndarray) -> Batch:
+        batch = self.pairs.batch(indices, epochs)
+        turned = self.pairs.turned(indices, epochs)
+        images = self.pairs.image_of[indices]
+        shown = list(zip(images.tolist(), turned.tolist(), strict=True))
+        said = [
+            (self._mirrored_neighbours if turn else self._neighbours)[index]
+            for index, turn in zip(indices.tolist(), turned.tolist(), strict=True)
+        ]
+        batch["implied"] = torch.tensor([[words <= self._near_pairs[image] for words in said] for image in shown])
+        batch["image_ids"] = torch.from_numpy(2 * images + turned)
+        batch["text_ids"] = torch.from_numpy(self.pairs.texts_of(indices, turned))
+        if self.variants is not None:
+            batch |= self._variants(self.variants, indices, epochs, shown)
+        return batch
+
+    def _variants(
+        self, variants: TextVariants, indices: np.ndarray, epochs: np.ndarray, shown: list[tuple[int, bool]]
+    ) -> Batch:
+        true, changed, changed_short = [], [], []
+        for index, epoch, image in zip(indices.tolist(), epochs.tolist(), shown, strict=True):
+            rng = random.Random(f"{self.seed}/{epoch}/{index}")
+            text = self.pairs.source.pairs[index].text
+            text = mirrored(text) if image[1] else text
+            short = variants.shortened(text, rng)
+            true.append(short)
+            changed.append(variants.changed(text, self._texts_of[image], rng))
+            changed_short.append(variants.changed(short, self._texts_of[image], rng, exchange=False))
+        false = changed + changed_short
+        return {
+            "true_texts": self._tokenized(true),
+            "false_texts": self._tokenized([text or "" for text in false]),
+            "falsified": torch.tensor([text is not None for text in false]),
+        }
+
+    def _tokenized(self, texts: list[str]) -> Tensor:
+        new = [text for text in dict.fromkeys(texts) if text not in self._tokens]
+        if new:
+            self._tokens.update(zip(new, self.tokenizer(new), strict=True))
+        return torch.stack([self._tokens[text] for text in texts])
