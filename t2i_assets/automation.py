@@ -27,9 +27,11 @@ encode = dg.define_asset_job(
 train = dg.define_asset_job(
     "train",
     selection=dg.AssetSelection.assets(
-        "caption_blend", "clip_model", "clip_embeddings", "diffusion_prior", "autoregressive_prior", "latent_diffusion"
+        *("caption_blend", "clip_model", "clip_embeddings", "diffusion_prior", "autoregressive_prior"),
+        *("latent_diffusion", "upsampler"),
     ),
-    description="Blend captions by a recipe and train CLIP, both priors and the latent diffusion model on the blend. "
+    description="Blend captions by a recipe and train CLIP, both priors and the latent diffusion model on the blend, "
+    "and the caption upsampler on the kept captions. "
     "Run it for the recipe of the shared text encoder first; a backfill of the assets sees to that by itself.",
 )
 evaluate = dg.define_asset_job(

@@ -21,6 +21,7 @@ from evaluation.config import (
     LeaderboardConfig,
     RetrievalConfig,
 )
+from t2i_assets.checks.config import CaptionReportConfig
 from t2i_assets.claims.config import ClaimsConfig
 from t2i_assets.corpus.blending import DEFAULT_RECIPES, BlendRecipe
 from t2i_assets.corpus.digests import digest
@@ -43,6 +44,8 @@ from training.config import (
     RecaptionConfig,
     ScoreConfig,
     TokenizerConfig,
+    UpsampleConfig,
+    UpsamplerConfig,
 )
 
 DEFAULT_PRESET = "tiny"
@@ -87,6 +90,9 @@ class Settings(BaseModel):
     recaption: RecaptionConfig = Field(default_factory=RecaptionConfig, description="How captions are sampled.")
     score: ScoreConfig = Field(default_factory=ScoreConfig, description="How captions are scored.")
     verdicts: VerdictRules = Field(default_factory=VerdictRules, description="Rules and thresholds over stored scores.")
+    caption_report: CaptionReportConfig = Field(
+        default_factory=CaptionReportConfig, description="Bounds on a captioner's tics and on a filter's agreement."
+    )
     blends: dict[str, BlendRecipe] = Field(
         default={recipe.name: recipe for recipe in DEFAULT_RECIPES},
         min_length=1,
@@ -99,6 +105,10 @@ class Settings(BaseModel):
         default="blend_95_5",
         description="Recipe whose CLIP conditions every diffusion model, so that recipes differ in captions alone.",
     )
+    upsampler: UpsamplerConfig = Field(
+        default_factory=UpsamplerConfig, description="What makes short prompts descriptive."
+    )
+    upsample: UpsampleConfig = Field(default_factory=UpsampleConfig, description="How short prompts are upsampled.")
     clip: ClipConfig = Field(default_factory=ClipConfig, description="CLIP on a blend.")
     clip_retrieval: RetrievalConfig = Field(
         default_factory=RetrievalConfig, description="Retrieval by the CLIP of a blend."

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from t2i_assets import automation
-from t2i_assets.assets import blend, capfilt, captioner, catalog, crawl, duplicates, evals, models
+from t2i_assets.assets import blend, capfilt, captioner, catalog, crawl, duplicates, evals, models, upsampler
 from t2i_assets.checks import blend as blend_checks
 from t2i_assets.checks import crawl as crawl_checks
 from t2i_assets.checks import duplicates as duplicates_checks
@@ -19,6 +19,7 @@ assets = [
     blend.caption_blend,
     *(models.clip_model, models.clip_embeddings, models.diffusion_prior, models.autoregressive_prior),
     *(models.autoencoder, models.latents, models.latent_diffusion),
+    *(upsampler.upsampler, upsampler.upsampled_prompts),
     *(evals.site_truth, evals.evaluation_set, evals.judge, evals.evaluation_clip, evals.generated_images),
     evals.clip_retrieval,
     *(evals.clip_score, evals.fid, evals.t2i_compbench, *evals.bounds, evals.leaderboard),

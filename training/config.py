@@ -280,7 +280,7 @@ class UpsamplerConfig(JobConfig):
     survival: SurvivalConfig = Field(
         default=SurvivalConfig(), description="Which shorter texts of a sample its descriptive caption holds."
     )
-    optimizer: OptimizerConfig = OptimizerConfig(steps=450, batch_size=32, lr=3e-3)
+    optimizer: OptimizerConfig = OptimizerConfig(steps=400, batch_size=32, lr=3e-3)
 
     @model_validator(mode="after")
     def _has_its_model(self) -> "UpsamplerConfig":

@@ -26,6 +26,8 @@ SECONDS: Mapping[str, int] = {
     "latents": 10,
     "latent_diffusion": 280,
     "generated_images": 45,
+    "upsampler": 40,
+    "upsampled_prompts": 15,
     "judge": 80,
     "evaluation_clip": 60,
 }
