@@ -37,7 +37,7 @@ def read_examples(
     """Return an example for each kept descriptive caption, in order of key.
 
     Its prompts are the kept short captions and alt texts of the same sample, less those that say what the
-    descriptive one does not: they would teach to leave things out. Raises ValueError where nothing was kept.
+    descriptive one does not: they would teach to leave things out. Raises ValueError where there is none.
     """
     kept = {row["caption_id"] for path in verdicts for row in read_rows(path, VERDICTS) if row["kept"]}
     rows = [row for path in captions for row in read_rows(path, CAPTIONS)]
@@ -48,13 +48,15 @@ def read_examples(
         if row["caption_id"] in kept:
             texts = descriptive if row["source"] == "synthetic_descriptive" else brief
             texts.setdefault(row["key"], set()).add(row["caption"])
-    if not descriptive:
-        raise ValueError(f"no descriptive caption is kept by {', '.join(map(str, verdicts))}: nothing to learn from")
-    return [
+    examples = [
         Example(key, text, tuple(_prompts(sorted(brief.get(key, ())), text, survival)))
         for key in sorted(descriptive)
         for text in sorted(descriptive[key])
+        if content_words(text)
     ]
+    if not examples:
+        raise ValueError(f"no descriptive caption is kept by {', '.join(map(str, verdicts))}: nothing to learn from")
+    return examples
 
 
 def split(examples: Sequence[Example], held_out: float) -> tuple[list[Example], list[Example]]:
@@ -125,10 +127,10 @@ class ExampleData:
         return {"keys": [example.key for example in chosen], **batch}
 
     def _row(self, prompt: str, text: str) -> tuple[list[int], int]:
-        """Return the tokens of the pair, cut to the context, and how many of them are given."""
-        said = [*self._encode(prompt), self.tokenizer.sot_token_id]
-        tokens = [*said, *self._encode(text), self.tokenizer.eot_token_id]
-        return tokens[: self.config.context_length], len(said)
+        """Return the tokens of the pair, each part cut to half the context, and how many of them are given."""
+        half = self.config.context_length // 2
+        said = [*self._encode(prompt)[: half - 1], self.tokenizer.sot_token_id]
+        return said + [*self._encode(text), self.tokenizer.eot_token_id][:half], len(said)
 
     def _encode(self, text: str) -> list[int]:
         """Return the tokens of ``text``; the tokens of a word do not depend on its neighbours."""
