@@ -43,6 +43,7 @@ from training.config import (
     LatentsConfig,
     RecaptionConfig,
     ScoreConfig,
+    SharingConfig,
     TokenizerConfig,
     UpsampleConfig,
     UpsamplerConfig,
@@ -88,6 +89,9 @@ class Settings(BaseModel):
     captioner: CaptionerConfig = Field(default_factory=CaptionerConfig, description="The captioner.")
     caption_filter: CaptionFilterConfig = Field(default_factory=CaptionFilterConfig, description="The filter.")
     recaption: RecaptionConfig = Field(default_factory=RecaptionConfig, description="How captions are sampled.")
+    sharing: SharingConfig = Field(
+        default_factory=SharingConfig, description="Captioner and filter with weights apart and shared."
+    )
     score: ScoreConfig = Field(default_factory=ScoreConfig, description="How captions are scored.")
     verdicts: VerdictRules = Field(default_factory=VerdictRules, description="Rules and thresholds over stored scores.")
     caption_report: CaptionReportConfig = Field(

@@ -3,8 +3,20 @@
 import dagster as dg
 
 from t2i_assets import automation
-from t2i_assets.assets import blend, capfilt, captioner, catalog, crawl, duplicates, evals, models, upsampler
+from t2i_assets.assets import (
+    blend,
+    capfilt,
+    caption_report,
+    captioner,
+    catalog,
+    crawl,
+    duplicates,
+    evals,
+    models,
+    upsampler,
+)
 from t2i_assets.checks import blend as blend_checks
+from t2i_assets.checks import captions as captions_checks
 from t2i_assets.checks import crawl as crawl_checks
 from t2i_assets.checks import duplicates as duplicates_checks
 from t2i_assets.checks import evals as evals_checks
@@ -14,7 +26,7 @@ from t2i_assets.resources import Pipeline
 assets = [
     *(crawl.pages, crawl.image_text_pairs, crawl.shards, duplicates.near_duplicates),
     *(captioner.human_captions, captioner.tokenizer, captioner.captioner, captioner.caption_filter),
-    *(capfilt.synthetic_captions, capfilt.caption_scores, capfilt.filtered_captions),
+    *(capfilt.synthetic_captions, capfilt.caption_scores, capfilt.filtered_captions, caption_report.caption_report),
     *(duplicates.image_features, duplicates.semantic_duplicates, duplicates.contamination),
     blend.caption_blend,
     *(models.clip_model, models.clip_embeddings, models.diffusion_prior, models.autoregressive_prior),
@@ -33,6 +45,8 @@ checks = [
     crawl_checks.ledger_is_complete,
     crawl_checks.shards_are_whole,
     blend_checks.realised_ratio,
+    captions_checks.captions_without_tics,
+    captions_checks.filter_does_not_agree_too_much,
     duplicates_checks.evaluation_set_is_held_out,
     evals_checks.scores_between_floor_and_ceiling,
 ]

@@ -14,6 +14,7 @@ import dagster as dg
 from PIL import Image, ImageDraw
 
 from t2i_assets.corpus.schemas import (
+    CAPTION_TICS,
     CAPTIONS,
     CONTAMINATION,
     DUPLICATES,
@@ -24,9 +25,32 @@ from t2i_assets.corpus.schemas import (
     SAMPLES,
 )
 from t2i_assets.corpus.shards import iter_images, read_image, read_samples
+from t2i_assets.corpus.source_tics import SourceTics, source_tics
 from t2i_assets.corpus.tables import read_rows, read_table
 
 COLUMNS, ROWS, SIDE = 12, 4, 64
+TICS = {
+    "captions": ("captions", ",.0f"),
+    "kept": ("kept", ".1%"),
+    "words_mean": ("words, mean", ".1f"),
+    "words_sd": ("words, standard deviation", ".1f"),
+    "words_p05": ("words, 5 %", ".0f"),
+    "words_p95": ("words, 95 %", ".0f"),
+    "vocabulary": ("vocabulary", ",.0f"),
+    "opening_3_entropy": ("entropy of openings, bits", ".2f"),
+    "repeated": ("repeated on other images", ".1%"),
+    "compared_repeats": ("repeats among equally many", ".1%"),
+    "compared_distinct_2": ("distinct-2 among equally many", ".3f"),
+    "cut_off": ("cut off", ".1%"),
+}
+TIC_TEXTS = {
+    "opening_1": "first word",
+    "opening_3": "first three words",
+    "case": "case",
+    "ending": "ending",
+    "repeated_text": "most repeated",
+    "overused": "over-used words (standard deviations)",
+}
 
 
 def png(image: Image.Image, name: str) -> dg.MarkdownMetadataValue:
@@ -186,6 +210,56 @@ def verdict_table(reasons: Mapping[str, Mapping[str, int]]) -> dg.TableMetadataV
         for source, counts in reasons.items()
         for reason, count in counts.items()
     )
+
+
+def tic_table(tics: Path) -> dg.MarkdownMetadataValue:
+    """Return the tics of every source side by side, a source a column."""
+    sources = source_tics(read_rows(tics, CAPTION_TICS))
+    lines = [
+        ("", [f"**{source.label}**" for source in sources]),
+        *((said, [_figure(source, tic, form) for source in sources]) for tic, (said, form) in TICS.items()),
+        *((said, [_commonest(source, tic) for source in sources]) for tic, said in TIC_TEXTS.items()),
+    ]
+    rows = ["| " + " | ".join([said, *cells]) + " |" for said, cells in lines]
+    return dg.MetadataValue.md("\n".join([rows[0], "|---|" + "---:|" * len(sources), *rows[1:]]))
+
+
+def length_chart(tics: Path, longest: int = 40) -> dg.MarkdownMetadataValue:
+    """Return the share of captions by number of words, a source a row, all rows to one scale of words."""
+    sources = source_tics(read_rows(tics, CAPTION_TICS))
+    longest = min(longest, max((words for source in sources for words in source.lengths), default=1))
+    wide, high, left = 12, 44, 250
+    chart = Image.new("RGB", (left + wide * (longest + 1) + 20, (high + 14) * max(1, len(sources)) + 16), "white")
+    ink = ImageDraw.Draw(chart)
+    for row, source in enumerate(sources):
+        floor = (row + 1) * (high + 14) - 4
+        ink.text((4, floor - 14), source.label[:40], fill="black")
+        shown: Counter[int] = Counter()
+        for words, share in source.lengths.items():
+            shown[min(words, longest)] += share
+        most = max(shown.values(), default=1)
+        for words, share in shown.items():
+            x = left + wide * words
+            ink.rectangle((x, floor - high * share / most, x + wide - 2, floor), fill="steelblue")
+        ink.line((left, floor, left + wide * (longest + 1), floor), fill="lightgray")
+    for words in range(0, longest + 1, 5):
+        ink.text((left + wide * words, chart.height - 14), str(words), fill="dimgray")
+    return png(chart, f"captions by number of words, the last bar {longest} or more")
+
+
+def _figure(source: SourceTics, tic: str, form: str) -> str:
+    return format(source.figures[tic], form) if tic in source.figures else "–"
+
+
+def _commonest(source: SourceTics, tic: str, count: int = 3) -> str:
+    """Return the first texts of a tic with what is counted, safe inside a Markdown table."""
+    form = ".1f" if tic == "overused" else ".1%"
+    shown = [f"{_plain(text)} {format(value, form)}" for text, value in source.texts.get(tic, ())[:count]]
+    return "<br>".join(shown) or "–"
+
+
+def _plain(text: str) -> str:
+    return "".join(mark if mark.isalnum() or mark in " .,'’" else f"&#{ord(mark)};" for mark in text)
 
 
 def generated_table(images: Path, prompts: Path, limit: int = 12) -> dg.TableMetadataValue:

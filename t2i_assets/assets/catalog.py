@@ -4,6 +4,7 @@ import dagster as dg
 
 from t2i_assets.assets.blend import caption_blend, every
 from t2i_assets.assets.capfilt import filtered_captions
+from t2i_assets.assets.caption_report import caption_report
 from t2i_assets.assets.duplicates import contamination, near_duplicates, semantic_duplicates
 from t2i_assets.assets.evals import leaderboard, site_truth
 from t2i_assets.materialize import Result
@@ -21,7 +22,7 @@ FUNNEL = """
     **GROUP,
     deps=[
         *(every(near_duplicates), every(semantic_duplicates), every(contamination)),
-        *(every(filtered_captions), every(caption_blend), leaderboard),
+        *(every(filtered_captions), every(caption_report), every(caption_blend), leaderboard),
     ],
     kinds={"duckdb"},
     code_version="1",

@@ -11,6 +11,7 @@ source of at least ``MIN_COMPARED`` has, and ``COMPARED`` at most.
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
@@ -37,14 +38,13 @@ def caption_tics(
     earlier: Sequence[Path] = (),
     samples: Sequence[Path] = (),
     verdicts: Sequence[Path] = (),
-    scratch: Path,
 ) -> pa.Table:
     """Return the CAPTION_TICS of every source.
 
     ``captions`` are tables of CAPTIONS that stand now, ``earlier`` those of other captioners and decodings,
-    ``samples`` sidecars (for the alt texts), ``verdicts`` about them. ``scratch`` takes what memory cannot.
+    ``samples`` sidecars (for the alt texts), ``verdicts`` about them.
     """
-    with duckdb.connect(config={"temp_directory": str(scratch)}) as connection:
+    with TemporaryDirectory() as scratch, duckdb.connect(config={"temp_directory": scratch}) as connection:
         connection.execute(_TEXTS)
         for sql, files in ((_WRITTEN, captions), (_WRITTEN_EARLIER, earlier), (_ALT, samples)):
             if files:

@@ -37,12 +37,12 @@ def table(
     return [path]
 
 
-def measured(tmp_path: Path, **files: Any) -> list[dict[str, Any]]:
-    return list(caption_tics(**files, scratch=tmp_path).to_pylist())
+def measured(**files: Any) -> list[dict[str, Any]]:
+    return list(caption_tics(**files).to_pylist())
 
 
 def tics_of(tmp_path: Path, texts: Iterable[str]) -> list[dict[str, Any]]:
-    return measured(tmp_path, captions=table(tmp_path / "captions.parquet", texts))
+    return measured(captions=table(tmp_path / "captions.parquet", texts))
 
 
 def figure(rows: list[dict[str, Any]], tic: str) -> float:
@@ -107,7 +107,7 @@ def apart(tmp_path: Path, texts: Iterable[str]) -> dict[str, list[dict[str, Any]
         for number, text in enumerate(texts)
     ]
     tics: dict[str, list[dict[str, Any]]] = {}
-    for row in measured(tmp_path, captions=files):
+    for row in measured(captions=files):
         tics.setdefault(json.loads(row["decode"])["text"], []).append(row)
     return tics
 
@@ -137,7 +137,7 @@ def test_two_captions_of_one_image_repeat_nothing(tmp_path: Path) -> None:
     path = tmp_path / "captions.parquet"
     table(path, ["a fox", "a dog"])
     more = table(tmp_path / "more.parquet", ["a red fox", "a dog"])
-    both = measured(tmp_path, captions=[path, *more])
+    both = measured(captions=[path, *more])
     assert figure(both, "captions") == 3
     assert figure(both, "images") == 2
     assert figure(both, "repeated") == 0
@@ -148,7 +148,7 @@ def test_sources_of_unequal_size_are_compared_on_equally_many(tmp_path: Path) ->
     said = [" ".join(rng.choices("abcdefgh", k=4)) for _ in range(3000)]
     people = table(tmp_path / "human.parquet", said[:300], "human", {"style": "short"})
     few = table(tmp_path / "few.parquet", said[:20], "synthetic_descriptive")
-    rows = measured(tmp_path, captions=[*table(tmp_path / "all.parquet", said), *people, *few])
+    rows = measured(captions=[*table(tmp_path / "all.parquet", said), *people, *few])
     by_source = {source: [row for row in rows if row["source"] == source] for source in ("human", "synthetic_short")}
     assert figure(by_source["human"], "compared_captions") == 300
     for tic in ("captions", "repeats", "distinct_1", "distinct_2"):
@@ -159,7 +159,7 @@ def test_sources_of_unequal_size_are_compared_on_equally_many(tmp_path: Path) ->
     assert figure(by_source["human"], "compared_distinct_1") == pytest.approx(8 / 1200)
     assert figure(by_source["human"], "compared_distinct_2") == pytest.approx(len(pairs) / 900)
     assert figure(by_source["synthetic_short"], "repeated") > figure(by_source["human"], "repeated")
-    alone = measured(tmp_path, captions=[tmp_path / "all.parquet"])
+    alone = measured(captions=[tmp_path / "all.parquet"])
     assert figure(alone, "compared_captions") == COMPARED
 
 
@@ -167,10 +167,10 @@ def test_words_that_people_use_less_are_named(tmp_path: Path) -> None:
     people = table(tmp_path / "human.parquet", ["a fox in the snow", "the dog"] * 60, "human", {"style": "short"})
     other = table(tmp_path / "other.parquet", ["stunning view"] * 90, "human", {"style": "descriptive"})
     ours = table(tmp_path / "ours.parquet", ["a stunning fox in the snow", "the stunning dog"] * 60)
-    rows = measured(tmp_path, captions=[*people, *other, *ours])
+    rows = measured(captions=[*people, *other, *ours])
     assert list(texts_of(rows, "overused", "synthetic_short")) == ["stunning"]
     assert texts_of(rows, "overused", "human") == {}
-    same = measured(tmp_path, captions=[*people, *table(tmp_path / "same.parquet", ["a fox in the snow"] * 120)])
+    same = measured(captions=[*people, *table(tmp_path / "same.parquet", ["a fox in the snow"] * 120)])
     assert texts_of(same, "overused") == {}
 
 
@@ -182,7 +182,7 @@ def test_captioners_and_decodings_stand_side_by_side(tmp_path: Path) -> None:
     now = table(tmp_path / "now.parquet", ["a fox"] * 3)
     beams = table(tmp_path / "beams.parquet", ["a dog"] * 5, decode={**DECODE, "beams": 3})
     again = table(tmp_path / "again.parquet", ["a cat"] * 7)
-    rows = measured(tmp_path, captions=now, earlier=[*beams, *again])
+    rows = measured(captions=now, earlier=[*beams, *again])
     counted = {(row["current"], row["decode"]): row["value"] for row in rows if row["tic"] == "captions"}
     assert counted == {
         (True, json.dumps(DECODE)): 3,
@@ -204,7 +204,7 @@ def test_verdicts_are_told_with_their_reasons(tmp_path: Path) -> None:
         for number, (kept, reason) in enumerate([(True, "kept"), (False, "itm"), (False, "itm"), (False, "too_long")])
     ]
     write_table(tmp_path / "verdicts.parquet", rows, VERDICTS)
-    tics = measured(tmp_path, captions=captions, earlier=captions, verdicts=[tmp_path / "verdicts.parquet"])
+    tics = measured(captions=captions, earlier=captions, verdicts=[tmp_path / "verdicts.parquet"])
     assert texts_of(tics, "kept") == {None: 0.25}
     assert texts_of(tics, "rejected") == {"itm": 0.5, "too_long": 0.25}
 
@@ -215,8 +215,8 @@ def test_a_text_that_two_captions_share_is_not_told(tmp_path: Path) -> None:
     assert told == {"a", "a fox", None}
 
 
-def test_no_caption_has_no_tics(tmp_path: Path) -> None:
-    assert measured(tmp_path) == []
+def test_no_caption_has_no_tics() -> None:
+    assert measured() == []
 
 
 def test_the_order_of_captions_does_not_matter(tmp_path: Path) -> None:
@@ -228,4 +228,4 @@ def test_the_order_of_captions_does_not_matter(tmp_path: Path) -> None:
     rows = read_rows(path, CAPTIONS)
     rng.shuffle(rows)
     write_table(path, rows, CAPTIONS)
-    assert measured(tmp_path, captions=[path]) == first
+    assert measured(captions=[path]) == first
