@@ -2,16 +2,26 @@
 
 Source of the idea: Betker et al., "Improving Image Generation with Better Captions" (DALL·E 3), section 4: 95 %
 descriptive synthetic captions and 5 % original ones, blended when a sample is drawn (see ``corpus.blend.draw``).
+Everything is columns, so a million captions take seconds.
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from t2i_assets.corpus.blend_ratio import fit_ratio
+from t2i_assets.corpus.schemas import BLENDS
+from t2i_assets.corpus.tables import as_table
+
 Source = Literal["original", "human", "synthetic_short", "synthetic_descriptive"]
+Consumer = Literal["clip", "priors", "diffusion"]
 Contamination = Literal["exact", "perceptual", "semantic", "text"]
 CAPTION_SOURCE: dict[str, str] = {
     "original": "alt",
@@ -19,8 +29,10 @@ CAPTION_SOURCE: dict[str, str] = {
     "synthetic_short": "synthetic_short",
     "synthetic_descriptive": "synthetic_descriptive",
 }
-_ROUNDS = 500
-_NEVER = 1e-9
+EVERYONE = ""
+"""Stands for all consumers that have no weights of their own."""
+NEVER = 1e-9
+"""A caption of a smaller probability is not drawn at all."""
 
 
 class BlendRecipe(BaseModel):
@@ -30,9 +42,17 @@ class BlendRecipe(BaseModel):
 
     name: str = Field(min_length=1, description="Name of the blend; the partition key of everything trained on it.")
     weights: dict[Source, float] = Field(
-        description="Share of each caption source over the corpus; the shares sum to 1."
+        description="Share of each caption source over the corpus, for every consumer; the shares sum to 1."
+    )
+    consumers: dict[Consumer, dict[Source, float]] = Field(
+        default={}, description="Other shares for one consumer: clip, priors or diffusion. See docs/blends.md."
     )
     filtered: bool = Field(default=True, description="Draw only captions whose verdict is kept.")
+    include_human_samples: bool = Field(
+        default=False,
+        description="Train on the images of the human set too, each with its human captions. Without, a human caption "
+        "is drawn only where its image was crawled as well.",
+    )
     drop_duplicates: bool = Field(
         default=True, description="Leave out all but the kept sample of a cluster of exact or perceptual duplicates."
     )
@@ -53,9 +73,18 @@ class BlendRecipe(BaseModel):
 
     @model_validator(mode="after")
     def _weights_sum_to_one(self) -> "BlendRecipe":
-        if any(weight < 0 for weight in self.weights.values()) or abs(sum(self.weights.values()) - 1) > 1e-6:
-            raise ValueError(f"the weights of blend {self.name!r} must be at least 0 and sum to 1: {self.weights}")
+        for whose, weights in (("", self.weights), *((f" for {name}", own) for name, own in self.consumers.items())):
+            if any(weight < 0 for weight in weights.values()) or abs(sum(weights.values()) - 1) > 1e-6:
+                raise ValueError(
+                    f"the weights of blend {self.name!r}{whose} must be at least 0 and sum to 1: {weights}"
+                )
+        if self.include_human_samples and not self.draws("human"):
+            raise ValueError(f"blend {self.name!r} includes the human samples, but no weights draw their captions")
         return self
+
+    def draws(self, source: Source) -> bool:
+        """Whether any consumer draws captions of a source."""
+        return any(weights.get(source, 0) > 0 for weights in (self.weights, *self.consumers.values()))
 
 
 DEFAULT_RECIPES: tuple[BlendRecipe, ...] = (
@@ -68,6 +97,46 @@ class EmptyBlendError(ValueError):
     """No sample has a caption that the recipe may draw; the message counts why."""
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """What a recipe chooses from, over all snapshots.
+
+    CAPTIONS, VERDICTS, SAMPLES (key and snapshot are read; a sample of several snapshots belongs to the first),
+    DUPLICATES of every kind, CONTAMINATION.
+    """
+
+    captions: pa.Table
+    verdicts: pa.Table
+    samples: pa.Table
+    duplicates: pa.Table
+    contamination: pa.Table
+
+
+def blend_tables(recipe: BlendRecipe, corpus: Corpus) -> tuple[dict[str, pa.Table], dict[str, Any]]:
+    """Return BLENDS for all consumers (named ``EVERYONE``) and for each with weights of its own, and a summary.
+
+    Weights sum to 1 per sample. The summary counts what is left out, each sample under the first reason that holds,
+    and in ``would_go`` what each reason that the recipe does not mind would take of the rest; ``consumers`` holds the
+    figures of those with weights of their own.
+
+    The rule for missing captions: the recipe's ratio holds over the corpus, not in each sample. A sample without a
+    caption of one source draws from the recipe's other sources that it has, and the samples that have a choice make
+    up for it: where N_with of N samples have an original, each draws it with probability ratio * N / N_with, at most
+    1. A sample with no caption of any source in the recipe is left out and counted, with the reasons. In full, see
+    ``fit_ratio``. Several captions of one source share its probability evenly.
+
+    Raises EmptyBlendError where nothing is left to draw.
+    """
+    samples, left_out, would_go = _taking_part(recipe, corpus)
+    tables, figures = {}, {}
+    for consumer, weights in {EVERYONE: recipe.weights, **recipe.consumers}.items():
+        name = recipe.name if consumer == EVERYONE else f"{recipe.name}, {consumer}"
+        tables[consumer], figures[consumer] = _table(name, weights, recipe.filtered, corpus, samples)
+    summary = figures.pop(EVERYONE)
+    summary["left_out"] = {**left_out, "no_caption": summary.pop("no_caption")}
+    return tables, {**summary, "would_go": would_go, **({"consumers": figures} if figures else {})}
+
+
 def blend(
     recipe: BlendRecipe,
     captions: Iterable[Mapping[str, Any]],
@@ -76,139 +145,135 @@ def blend(
     duplicates: Iterable[Mapping[str, Any]],
     contamination: Iterable[Mapping[str, Any]] = (),
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return BLENDS rows (weights sum to 1 per sample) and a summary of counts and expected ratios.
-
-    Takes CAPTIONS, VERDICTS, SAMPLES, DUPLICATES (of every kind) and CONTAMINATION rows of all snapshots (of a sample,
-    ``key`` and ``snapshot`` are read; one that stands in several snapshots belongs to the first). The summary counts
-    what is left out, each sample under the first reason that holds, and in ``would_go`` what each reason that
-    the recipe does not mind would take of the rest.
-
-    The rule for missing captions: the recipe's ratio holds over the corpus, not in each sample. A sample without a
-    caption of one source draws from the recipe's other sources that it has, and the samples that have a choice make
-    up for it: where N_with of N samples have an original, each draws it with probability ratio * N / N_with, at most
-    1. A sample with no caption of any source in the recipe is left out and counted, with the reasons. In full: the
-    probability of source s in sample i is proportional to one factor per source over the sources that i has, the
-    factors being fitted (iterative proportional fitting, Deming and Stephan 1940) so that the sum over samples meets
-    the ratio, or comes as near as the captions allow. Several captions of one source share its probability evenly.
-
-    Raises EmptyBlendError where nothing is left to draw.
-    """
-    snapshot_of, dropped, would_go = _taking_part(recipe, samples, duplicates, contamination)
-    available, rejections = _drawable(recipe, captions, verdicts, snapshot_of)
-    if not available:
-        raise EmptyBlendError(
-            f"blend {recipe.name!r}: none of {len(snapshot_of)} samples has a caption to draw; "
-            f"rejected captions: {rejections}"
-        )
-    sources = [source for source, weight in recipe.weights.items() if weight > 0]
-    probabilities = _fit(recipe, sources, available)
-    rows = []
-    expected: Counter[str] = Counter()
-    for key in sorted(available):
-        pattern = _pattern(available[key], sources)
-        for source, probability in zip(sources, probabilities[pattern], strict=True):
-            texts = available[key].get(source, [])
-            if not texts or probability < _NEVER:
-                continue
-            expected[source] += probability
-            rows += [_row(caption, snapshot_of[key], probability / len(texts)) for caption in texts]
-    summary = {
-        "samples": len(available),
-        "left_out": {**dropped, "no_caption": len(snapshot_of) - len(available)},
-        "would_go": would_go,
-        "samples_with": {source: sum(source in have for have in available.values()) for source in sources},
-        "asked": {source: recipe.weights[source] for source in sources},
-        "expected": {source: float(expected[source]) / len(available) for source in sources},
-        "rejected_captions": rejections,
-    }
+    """Return BLENDS rows for all consumers and a summary: ``blend_tables`` for rows."""
+    corpus = Corpus(*map(_as_columns, _READ, (captions, verdicts, samples, duplicates, contamination)))
+    tables, summary = blend_tables(recipe, corpus)
+    rows: list[dict[str, Any]] = tables[EVERYONE].to_pylist()
     return rows, summary
 
 
-def _taking_part(
-    recipe: BlendRecipe,
-    samples: Iterable[Mapping[str, Any]],
-    duplicates: Iterable[Mapping[str, Any]],
-    contamination: Iterable[Mapping[str, Any]],
-) -> tuple[dict[str, str], dict[str, int], dict[str, int]]:
-    """Return the snapshot of each sample that takes part, how many were left out, and how many would go."""
-    snapshot_of: dict[str, str] = {}
-    for sample in samples:
-        snapshot_of.setdefault(sample["key"], sample["snapshot"])
-    named: dict[str, set[str]] = {"duplicate": set(), "semantic_duplicate": set()}
-    named |= {f"contaminated_{kind}": set() for kind in get_args(Contamination)}
-    for row in duplicates:
-        if not row["kept"]:
-            named["semantic_duplicate" if row["kind"] == "semantic" else "duplicate"].add(row["key"])
-    for row in contamination:
-        named[f"contaminated_{row['kind']}"].add(row["key"])
+def table_of(blend: Path, consumer: str) -> Path:
+    """Return the directory of the BLENDS that a consumer draws from, below the directory of a blend."""
+    own = blend / consumer
+    return own if own.is_dir() else blend
+
+
+def tables_below(blend: Path) -> list[Path]:
+    """Return the files of every consumer's BLENDS."""
+    return sorted(blend.rglob("[0-9]*.parquet"))
+
+
+_READ = (
+    {"caption_id": pa.string(), "key": pa.string(), "source": pa.string(), "caption": pa.string()},
+    {"caption_id": pa.string(), "kept": pa.bool_(), "reason": pa.string()},
+    {"key": pa.string(), "snapshot": pa.string()},
+    {"key": pa.string(), "kind": pa.string(), "kept": pa.bool_()},
+    {"key": pa.string(), "kind": pa.string()},
+)
+"""Columns that are read, in the order of Corpus."""
+
+
+def _as_columns(types: Mapping[str, pa.DataType], rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    found = list(rows)
+    return pa.table({name: pa.array([row[name] for row in found], type_) for name, type_ in types.items()})
+
+
+def _taking_part(recipe: BlendRecipe, corpus: Corpus) -> tuple[pa.Table, dict[str, int], dict[str, int]]:
+    """Return key and snapshot of each sample that takes part, how many were left out, and how many would go."""
+    every = corpus.samples["key"].combine_chunks()
+    keys = pc.unique(every)
+    snapshots = corpus.samples["snapshot"].take(pc.index_in(keys, every))
+    spare, semantic = pc.invert(corpus.duplicates["kept"]), pc.equal(corpus.duplicates["kind"], "semantic")
+    named = {
+        "duplicate": corpus.duplicates["key"].filter(pc.and_not(spare, semantic)),
+        "semantic_duplicate": corpus.duplicates["key"].filter(pc.and_(spare, semantic)),
+    }
+    for kind in get_args(Contamination):
+        named[f"contaminated_{kind}"] = corpus.contamination["key"].filter(pc.equal(corpus.contamination["kind"], kind))
+    among = {reason: _flags(pc.is_in(keys, found.combine_chunks())) for reason, found in named.items()}
     obeyed = ["duplicate"] * recipe.drop_duplicates + ["semantic_duplicate"] * recipe.drop_semantic
     obeyed += [f"contaminated_{kind}" for kind in recipe.decontaminate]
-    left_out = dict.fromkeys(obeyed, 0)
+    stays = np.ones(len(keys), bool)
+    left_out = {}
     for reason in obeyed:
-        spare = named[reason] & snapshot_of.keys()
-        left_out[reason] = len(spare)
-        snapshot_of = {key: snapshot for key, snapshot in snapshot_of.items() if key not in spare}
-    would_go = {reason: len(keys & snapshot_of.keys()) for reason, keys in named.items() if reason not in obeyed}
-    return snapshot_of, left_out, would_go
+        left_out[reason] = int((stays & among[reason]).sum())
+        stays &= ~among[reason]
+    would_go = {reason: int((stays & flags).sum()) for reason, flags in among.items() if reason not in obeyed}
+    samples = pa.table({"key": keys, "snapshot": snapshots}).filter(pa.array(stays))
+    return samples.sort_by("key"), left_out, would_go
+
+
+def _table(
+    name: str, weights: Mapping[Source, float], filtered: bool, corpus: Corpus, samples: pa.Table
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Return what one consumer can draw, as BLENDS, and its figures."""
+    sources = [source for source, weight in weights.items() if weight > 0]
+    captions, rejected = _drawable(sources, filtered, corpus, samples)
+    if not captions.num_rows:
+        raise EmptyBlendError(
+            f"blend {name!r}: none of {samples.num_rows} samples has a caption to draw; rejected captions: {rejected}"
+        )
+    of_sample, of_source = captions["sample"].to_numpy(), captions["number"].to_numpy()
+    counts = np.zeros((samples.num_rows, len(sources)), np.int64)
+    np.add.at(counts, (of_sample, of_source), 1)
+    having = np.flatnonzero(counts.any(axis=1))
+    patterns, pattern, sizes = np.unique(counts[having] > 0, axis=0, return_inverse=True, return_counts=True)
+    ratio = [weights[source] for source in sources]
+    fitted = fit_ratio(patterns, sizes, ratio)
+    probability = np.zeros(counts.shape)
+    probability[having] = np.where(fitted < NEVER, 0.0, fitted)[pattern.reshape(-1)]
+    weight = probability[of_sample, of_source] / counts[of_sample, of_source]
+    columns = {
+        "key": captions["key"],
+        "snapshot": samples["snapshot"].take(captions["sample"]),
+        **{column: captions[column] for column in ("caption_id", "source", "caption")},
+        "weight": pa.array(weight),
+    }
+    expected = probability.sum(axis=0) / len(having)
+    figures = {
+        "samples": len(having),
+        "no_caption": samples.num_rows - len(having),
+        "samples_with": _by(sources, (counts > 0).sum(axis=0).tolist()),
+        "asked": _by(sources, ratio),
+        "expected": _by(sources, expected.tolist()),
+        "rejected_captions": rejected,
+    }
+    return as_table(pa.table(columns).filter(pa.array(weight > 0)), BLENDS), figures
 
 
 def _drawable(
-    recipe: BlendRecipe,
-    captions: Iterable[Mapping[str, Any]],
-    verdicts: Iterable[Mapping[str, Any]],
-    keys: Mapping[str, str],
-) -> tuple[dict[str, dict[str, list[Mapping[str, Any]]]], dict[str, dict[str, int]]]:
-    """Return key -> source -> captions that may be drawn, and source -> reason -> captions that may not."""
-    reason_of = {row["caption_id"]: (row["kept"], row["reason"]) for row in verdicts}
-    wanted = {CAPTION_SOURCE[source]: source for source, weight in recipe.weights.items() if weight > 0}
-    available: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    rejections: dict[str, Counter[str]] = defaultdict(Counter)
-    seen: set[str] = set()
-    for caption in captions:
-        source = wanted.get(caption["source"])
-        if source is None or caption["key"] not in keys or caption["caption_id"] in seen:
-            continue
-        seen.add(caption["caption_id"])
-        kept, reason = reason_of.get(caption["caption_id"], (False, "no_verdict")) if recipe.filtered else (True, "")
-        if kept:
-            available[caption["key"]][source].append(caption)
-        else:
-            rejections[source][reason] += 1
-    return dict(available), {source: dict(counts.most_common()) for source, counts in rejections.items()}
+    sources: Sequence[Source], filtered: bool, corpus: Corpus, samples: pa.Table
+) -> tuple[pa.Table, dict[str, dict[str, int]]]:
+    """Return the captions that may be drawn with the numbers of their sample and source, in order of both.
+
+    Also source -> reason -> captions that may not be drawn.
+    """
+    found = corpus.captions.select(["caption_id", "key", "source", "caption"]).combine_chunks()
+    names = pa.array([CAPTION_SOURCE[source] for source in sources], pa.string())
+    found = found.append_column("number", pc.index_in(found["source"], names))
+    found = found.append_column("sample", pc.index_in(found["key"], samples["key"].combine_chunks()))
+    found = found.filter(pc.and_(pc.is_valid(found["number"]), pc.is_valid(found["sample"])))
+    ids = found["caption_id"].combine_chunks()
+    found = found.take(pc.index_in(pc.unique(ids), ids))
+    rejected: dict[str, dict[str, int]] = {}
+    if filtered:
+        verdicts = corpus.verdicts.select(["caption_id", "kept", "reason"]).combine_chunks()
+        place = pc.index_in(found["caption_id"], verdicts["caption_id"].combine_chunks())
+        kept = pc.fill_null(verdicts["kept"].take(place), False)
+        reasons = pc.fill_null(verdicts["reason"].take(place), "no_verdict")
+        gone = pa.table({"number": found["number"], "reason": reasons}).filter(pc.invert(kept))
+        counted = gone.group_by(["number", "reason"]).aggregate([([], "count_all")]).to_pylist()
+        for row in sorted(counted, key=lambda row: (row["number"], -row["count_all"], row["reason"])):
+            rejected.setdefault(sources[row["number"]], {})[row["reason"]] = row["count_all"]
+        found = found.filter(kept)
+    order = np.lexsort((found["number"].to_numpy(), found["sample"].to_numpy()))
+    return found.take(pa.array(order)), rejected
 
 
-def _pattern(have: Mapping[str, Any], sources: Sequence[str]) -> tuple[bool, ...]:
-    return tuple(source in have for source in sources)
+def _by(sources: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(sources, values, strict=True))
 
 
-def _fit(
-    recipe: BlendRecipe, sources: Sequence[str], available: Mapping[str, Mapping[str, Any]]
-) -> dict[tuple[bool, ...], np.ndarray]:
-    """Return, for each pattern of available sources, the probability of each source."""
-    groups = Counter(_pattern(have, sources) for have in available.values())
-    patterns = sorted(groups)
-    sizes = np.array([groups[pattern] for pattern in patterns], dtype=float)
-    share = np.array([recipe.weights[source] for source in sources])  # type: ignore[index]
-    p = np.array(patterns, dtype=float) * share
-    p /= p.sum(axis=1, keepdims=True)
-    target = share * sizes.sum()
-    for _ in range(_ROUNDS):
-        got = sizes @ p
-        fitted = p * np.divide(target, got, out=np.ones_like(target), where=got > 0)
-        fitted /= fitted.sum(axis=1, keepdims=True)
-        done = np.abs(fitted - p).max() < 1e-10
-        p = fitted
-        if done:
-            break
-    return dict(zip(patterns, p, strict=True))
-
-
-def _row(caption: Mapping[str, Any], snapshot: str, weight: float) -> dict[str, Any]:
-    return {
-        "key": caption["key"],
-        "snapshot": snapshot,
-        "caption_id": caption["caption_id"],
-        "source": caption["source"],
-        "caption": caption["caption"],
-        "weight": float(weight),
-    }
+def _flags(values: pa.Array) -> NDArray[np.bool_]:
+    flags: NDArray[np.bool_] = values.to_numpy(zero_copy_only=False)
+    return flags
