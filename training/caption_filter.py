@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from open_clip import SimpleTokenizer
 from torch import Tensor
 
 from training.augment import augment
@@ -34,7 +35,26 @@ def main(job: Job[CaptionFilterConfig, CaptionFilterInputs], reporter: Reporter)
     """Pretrain on the crawl, finetune on human captions, write model.safetensors and config.json."""
     config, inputs = job.config, job.inputs
     tokenizer = load(inputs.tokenizer, config.context_length)
-    model = BlipFilter(
+    model = build_filter(config, tokenizer)
+    crawl = crawl_pairs(inputs.shards, config.image_size)
+    human, held_out = human_pairs(inputs.human, config.image_size).split(config.held_out)
+    variants = text_variants(human, crawl) if config.text_variants else None
+    checked = MatchingData(held_out, tokenizer, variants, seed=config.seed)
+    mixed = _mixed(human, crawl, config.crawl_share)
+    for phase, data in (
+        ("pretrain", MatchingData(crawl, tokenizer, seed=config.seed)),
+        ("finetune", MatchingData(mixed, tokenizer, variants, mirror=True, seed=config.seed)),
+    ):
+        task = FilterTask(model, momentum_contrast(model, config), checked, config.lm_weight)
+        train(task, data, getattr(config, phase), job.output, reporter, config.seed, config.precision, phase)
+    save_filter(model, job.output)
+    final = {name: float(value) for name, value in task.evaluate().items()}
+    reporter.finish(parameters=sum(p.numel() for p in model.parameters()), **final)
+
+
+def build_filter(config: CaptionFilterConfig, tokenizer: SimpleTokenizer) -> BlipFilter:
+    """Return an initialised model; torch's global generator draws the weights."""
+    return BlipFilter(
         BlipFilterConfig(
             vocab_size=tokenizer.vocab_size,
             start_token=tokenizer.sot_token_id,
@@ -50,21 +70,13 @@ def main(job: Job[CaptionFilterConfig, CaptionFilterInputs], reporter: Reporter)
             embed_dim=config.embed_dim,
         )
     )
-    crawl = crawl_pairs(inputs.shards, config.image_size)
-    human, held_out = human_pairs(inputs.human, config.image_size).split(config.held_out)
-    variants = text_variants(human, crawl) if config.text_variants else None
-    momentum = MomentumContrast(model, config.queue, config.momentum, config.alpha, config.alpha_ramp)
-    checked = MatchingData(held_out, tokenizer, variants, seed=config.seed)
-    task = FilterTask(model, momentum if config.queue else None, checked, config.lm_weight)
-    mixed = _mixed(human, crawl, config.crawl_share)
-    for phase, data in (
-        ("pretrain", MatchingData(crawl, tokenizer, seed=config.seed)),
-        ("finetune", MatchingData(mixed, tokenizer, variants, mirror=True, seed=config.seed)),
-    ):
-        train(task, data, getattr(config, phase), job.output, reporter, config.seed, config.precision, phase)
-    save_filter(model, job.output)
-    final = {name: float(value) for name, value in task.evaluate().items()}
-    reporter.finish(parameters=sum(p.numel() for p in model.parameters()), **final)
+
+
+def momentum_contrast(model: BlipFilter, config: CaptionFilterConfig) -> MomentumContrast | None:
+    """Return the momentum encoder and queue of ``model`` for one phase; None where the queue is 0."""
+    if config.queue == 0:
+        return None
+    return MomentumContrast(model, config.queue, config.momentum, config.alpha, config.alpha_ramp)
 
 
 class FilterTask(Task):

@@ -210,6 +210,15 @@ class CaptionFilterConfig(JobConfig):
     finetune: OptimizerConfig = OptimizerConfig(steps=900, batch_size=32, lr=1e-3)
 
 
+class SharingConfig(CaptionFilterConfig):
+    """One BLIP finetuned as a captioner, as a filter, and as both at once (BLIP, table 4): ``finetune`` each."""
+
+    lm_weight: float = Field(default=1.0, gt=0, description="Weight of the language-modelling loss beside ITC and ITM.")
+    finetune: OptimizerConfig = OptimizerConfig(steps=500, batch_size=32, lr=1e-3)
+    decode: DecodeConfig = Field(default=DecodeConfig(max_tokens=30), description="How captions are sampled.")
+    caption_batch_size: int = Field(default=200, gt=0, description="Images per pass when captions are written.")
+
+
 class RecaptionConfig(JobConfig):
     """Writing synthetic captions."""
 

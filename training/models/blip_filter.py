@@ -318,6 +318,18 @@ class _TextLayer(nn.Module):
             x = x + self.cross_attention(self.cross_norm(x), seen)
         return x + self.mlp(x)
 
+    def go_on(
+        self, x: Tensor, past: tuple[Tensor, Tensor] | None, seen: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the states of one more position (N, 1, width) of a causal text, and all keys and values till there."""
+        h = self.norm(x)
+        present = self.causal_attention.keys_values(h)
+        if past is not None:
+            present = (torch.cat([past[0], present[0]], dim=2), torch.cat([past[1], present[1]], dim=2))
+        x = x + self.causal_attention(h, present)
+        x = x + self.cross_attention(self.cross_norm(x), seen)
+        return x + self.mlp(x), present
+
 
 def _mlp(width: int) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
