@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from training.config import UpsampleConfig, UpsamplerConfig
@@ -16,7 +17,7 @@ from training.report import Reporter
 from training.tokenizer import load
 from training.upsamplers.backends import RECORD
 from training.upsamplers.continuation import Sampling
-from training.upsamplers.examples import Example, ExampleData, prompt_for, read_examples, split
+from training.upsamplers.examples import IGNORED, Example, ExampleData, prompt_for, read_examples, split
 from training.upsamplers.pretrained import load_pretrained
 from training.upsamplers.protocol import judge
 from training.upsamplers.trained import TrainedUpsampler, new_upsampler
@@ -71,7 +72,8 @@ class WriteDescriptive(Task):
         self.upsampler, self.pairs, self.config = upsampler, pairs, config
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
-        return self.model(input_ids=batch["input_ids"], labels=batch["labels"]).loss, {}
+        logits = self.model(input_ids=batch["input_ids"]).logits
+        return F.cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED), {}
 
     def evaluate(self) -> Figures:
         return {**judge(self.upsampler, self.pairs, self.config.seed, single(), self.config.survival)}
