@@ -234,7 +234,7 @@ def length_chart(tics: Path, longest: int = 40) -> dg.MarkdownMetadataValue:
     for row, source in enumerate(sources):
         floor = (row + 1) * (high + 14) - 4
         ink.text((4, floor - 14), source.label[:40], fill="black")
-        shown: Counter[int] = Counter()
+        shown: dict[int, float] = defaultdict(float)
         for words, share in source.lengths.items():
             shown[min(words, longest)] += share
         most = max(shown.values(), default=1)

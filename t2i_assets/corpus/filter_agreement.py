@@ -36,7 +36,8 @@ def filter_agreement(verdicts: Sequence[Path], scores: Sequence[Path], certain: 
 
 
 _SQL = f"""
-    SELECT source, count(*), avg((NOT kept)::INT), avg((value >= $1)::INT), quantile_cont(value, [0.25, 0.5, 0.75])
+    SELECT source, count(*), avg((NOT kept)::INT), avg((scores.value >= $1)::INT),
+           quantile_cont(scores.value, [0.25, 0.5, 0.75])
     FROM read_parquet($2) AS verdicts JOIN read_parquet($3) AS scores USING (caption_id)
     WHERE scores.kind = 'itm' AND (kept OR reason LIKE '{MODEL_RULES}')
     GROUP BY source ORDER BY source
