@@ -17,6 +17,7 @@ open_clip 3.3.0, ``open_clip.coca_model``. What differs from open_clip's default
 
 import json
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from open_clip.coca_model import CoCa
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from training.models.stem import ConvStem
 
@@ -93,7 +95,8 @@ def build_coca(config: dict[str, Any]) -> CoCa:
     decoder = model.text_decoder
     nn.init.normal_(decoder.text_projection, std=decoder.width**-0.5)
     if config["stem_blocks"]:
-        model.visual.conv1 = ConvStem(vision["patch_size"], vision["width"], config["stem_blocks"])
+        stem = ConvStem(vision["patch_size"], vision["width"], config["stem_blocks"])
+        model.visual.conv1 = stem.to(memory_format=torch.channels_last)
     return model
 
 
@@ -114,10 +117,11 @@ def coca_loss(
     """
     end = tokens.argmax(dim=1)
     longest = int(end.max()) + 1
-    image_features, image_tokens = model._encode_image(images)
     given = tokens if contrastive_weight else _drop_words(tokens[:, :longest], word_dropout, generator)
-    text_features, text_tokens = model._encode_text(given)
-    logits = model.text_decoder(image_tokens, text_tokens[:, : longest - 1]).float()
+    with _short_attention(images.device):
+        image_features, image_tokens = model._encode_image(images)
+        text_features, text_tokens = model._encode_text(given)
+        logits = model.text_decoder(image_tokens, text_tokens[:, : longest - 1]).float()
     position = torch.arange(1, longest, device=tokens.device)
     labels = tokens[:, 1:longest].masked_fill(position > end[:, None], -100)
     caption = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
@@ -129,6 +133,11 @@ def coca_loss(
     contrastive = (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)) / 2
     figures = {"caption_loss": caption.detach(), "contrastive_loss": contrastive.detach()}
     return caption + contrastive_weight * contrastive, figures
+
+
+def _short_attention(device: torch.device) -> AbstractContextManager[None]:
+    """Attend by plain matrix products on a CPU: torch's fused kernel takes longer backwards over a few dozen tokens."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _drop_words(tokens: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
