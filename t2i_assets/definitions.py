@@ -37,6 +37,10 @@ assets = [
     *(evals.clip_score, evals.fid, evals.t2i_compbench, *evals.bounds, evals.leaderboard),
     *(catalog.dataset_stats, catalog.report),
 ]
+if blend.HUMAN_SAMPLES:
+    from t2i_assets.assets import human_set
+
+    assets += [human_set.human_contamination, human_set.human_latents]
 if load_settings().claims is not None:
     from t2i_assets.assets import claims
 
@@ -45,6 +49,7 @@ checks = [
     crawl_checks.ledger_is_complete,
     crawl_checks.shards_are_whole,
     blend_checks.realised_ratio,
+    *blend_checks.trained_on_the_ratio,
     captions_checks.captions_without_tics,
     captions_checks.filter_does_not_agree_too_much,
     duplicates_checks.evaluation_set_is_held_out,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from training.config import AutoregressivePriorConfig
+from training.data import realised_shares
 from training.job import Job, run
 from training.loop import Batch, Figures, Task, train
 from training.models.autoregressive_prior import AutoregressivePrior
@@ -32,7 +33,9 @@ def main(job: Job[AutoregressivePriorConfig, PriorInputs], reporter: Reporter) -
     task = PredictBuckets(prior, config, data.held_out)
     final = train(task, data.training, config.optimizer, job.output, reporter, config.seed, config.precision)
     save_prior(prior, arguments, job.output)
-    reporter.finish(samples=len(data.training), held_out=len(data.held_out), **final)
+    shares = realised_shares(data.training, config.optimizer)
+    reporter.log(config.optimizer.steps, config.optimizer.steps, **shares)
+    reporter.finish(samples=len(data.training), held_out=len(data.held_out), **final, **shares)
 
 
 class PredictBuckets(Task):

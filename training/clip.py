@@ -9,7 +9,7 @@ from open_clip import CLIP
 from torch import Tensor
 
 from training.config import ClipConfig
-from training.data import BlendTexts, is_held_out, load_images, read_blend, to_signed
+from training.data import BlendTexts, is_held_out, load_images, read_blend, realised_shares, to_signed
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
 from training.models.clip import (
@@ -38,7 +38,7 @@ def main(job: Job[ClipConfig, ClipInputs], reporter: Reporter) -> None:
     """Train CLIP and write it as open_clip loads it."""
     config = job.config
     tokenizer = load_tokenizer(job.inputs.tokenizer, config.context_length)
-    blend = read_blend(job.inputs.blend)
+    blend = read_blend(job.inputs.blend, "clip")
     keys, images = load_images(job.inputs.shards, config.image_size, blend.keys())
     texts = BlendTexts(blend)
     tokens = tokenizer(texts.texts)
@@ -53,7 +53,9 @@ def main(job: Job[ClipConfig, ClipInputs], reporter: Reporter) -> None:
 
     final = train(task, data, config.optimizer, job.output, reporter, config.seed, config.precision)
     save_clip(task.clip, model_config, job.inputs.tokenizer, job.output)
-    reporter.finish(samples=len(data), held_out=len(held_out), texts=len(texts.texts), **final)
+    shares = realised_shares(data, config.optimizer)
+    reporter.log(config.optimizer.steps, config.optimizer.steps, **shares)
+    reporter.finish(samples=len(data), held_out=len(held_out), texts=len(texts.texts), **final, **shares)
 
 
 class Contrast(Task):

@@ -1,19 +1,25 @@
 """Images and captions for training, read from shard directories and blends. At this size images fit in memory."""
 
 import io
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from t2i_assets.corpus.blend import draw, uniform
+from t2i_assets.corpus.blend import draw
+from t2i_assets.corpus.blend import is_held_out as is_held_out
+from t2i_assets.corpus.blending import EVERYONE, Consumer, table_of
 from t2i_assets.corpus.schemas import BLENDS, SAMPLES
 from t2i_assets.corpus.shards import SHARD_GLOB
 from t2i_assets.corpus.tables import read_rows
+from training.config import OptimizerConfig
+from training.loop import samples_of_step
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,12 @@ def to_signed(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
-def read_blend(directory: Path) -> dict[str, list[BlendCaption]]:
-    """Return the captions of a blend by sample key."""
+def read_blend(directory: Path, consumer: Consumer | None = None) -> dict[str, list[BlendCaption]]:
+    """Return the captions that a consumer draws from a blend by sample key; those of all others by default."""
     captions: dict[str, list[BlendCaption]] = {}
-    for row in read_rows(directory, BLENDS, ["key", "caption_id", "source", "caption", "weight"]):
+    for row in read_rows(
+        table_of(directory, consumer or EVERYONE), BLENDS, ["key", "caption_id", "source", "caption", "weight"]
+    ):
         captions.setdefault(row.pop("key"), []).append(BlendCaption(**row))
     return captions
 
@@ -87,6 +95,7 @@ class BlendTexts:
             key: ([numbers[caption.caption] for caption in captions], [caption.weight for caption in captions])
             for key, captions in blend.items()
         }
+        self._sources = {key: [caption.source for caption in captions] for key, captions in blend.items()}
 
     def draw(self, seed: int, epochs: Sequence[int], keys: Sequence[str]) -> Tensor:
         """Return the index into ``texts`` of each sample's caption in its epoch, [len(keys)]."""
@@ -96,15 +105,48 @@ class BlendTexts:
             drawn.append(numbers[draw(seed, int(epoch), key, weights)])
         return torch.tensor(drawn)
 
+    def count_sources(self, seed: int, epoch: int, keys: Iterable[str]) -> Counter[str]:
+        """Return how often each source is drawn for samples in an epoch; 0 for one that could have been."""
+        counts: Counter[str] = Counter()
+        for key in keys:
+            sources = self._sources[key]
+            counts.update(dict.fromkeys(sources, 0))
+            counts[sources[draw(seed, epoch, key, self._choices[key][1])]] += 1
+        return counts
+
     def likeliest(self, keys: Sequence[str]) -> Tensor:
         """Return the index into ``texts`` of the caption that is drawn most often for each sample, [len(keys)]."""
         choices = [self._choices[key] for key in keys]
         return torch.tensor([numbers[weights.index(max(weights))] for numbers, weights in choices])
 
 
-def is_held_out(key: str, fraction: float = 0.05) -> bool:
-    """Whether a sample is kept out of training; depends on its key alone, so all jobs agree."""
-    return uniform(0, 0, f"held out/{key}") < fraction
+class DrawsCaptions(Protocol):
+    """Samples that draw a caption of a blend in each epoch."""
+
+    @property
+    def keys(self) -> Sequence[str]: ...
+    @property
+    def texts(self) -> BlendTexts: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def realised_shares(data: DrawsCaptions, optimizer: OptimizerConfig) -> dict[str, float]:
+    """Return the share of each source among the captions that training drew, as ``blend/<source>``.
+
+    It follows from (seed, epoch, key), as the draws themselves do, so a job that was resumed tells the same.
+    Nothing where nothing was drawn.
+    """
+    if optimizer.steps == 0:
+        return {}
+    count = len(data.keys)
+    epochs, rest = divmod(optimizer.steps * optimizer.batch_size, count)
+    drawn: Counter[str] = Counter()
+    for epoch in range(epochs):
+        drawn.update(data.texts.count_sources(data.seed, epoch, data.keys))
+    order, _ = samples_of_step(data.seed, epochs, count, count)
+    drawn.update(data.texts.count_sources(data.seed, epochs, [data.keys[number] for number in order[:rest]]))
+    return {f"blend/{source}": number / drawn.total() for source, number in sorted(drawn.items())}
 
 
 def _decode(data: bytes, size: int, name: str) -> np.ndarray:

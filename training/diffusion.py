@@ -12,7 +12,7 @@ from torch import Tensor
 from t2i_assets.corpus.schemas import LATENTS
 from t2i_assets.corpus.tables import read_table
 from training.config import DiffusionConfig
-from training.data import BlendTexts, is_held_out, read_blend
+from training.data import BlendTexts, is_held_out, read_blend, realised_shares
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
 from training.models.autoencoder import decode, load_autoencoder
@@ -51,7 +51,7 @@ def main(job: Job[DiffusionConfig, DiffusionInputs], reporter: Reporter) -> None
     config = job.config
     clip, tokenizer = load_clip(job.inputs.clip)
     text_encoder = TextEncoder(clip, tokenizer)
-    blend = read_blend(job.inputs.blend)
+    blend = read_blend(job.inputs.blend, "diffusion")
     texts = BlendTexts(blend)
     keys, latents = read_latents(job.inputs.latents)
     used = [number for number, key in enumerate(keys) if key in blend]
@@ -80,7 +80,9 @@ def main(job: Job[DiffusionConfig, DiffusionInputs], reporter: Reporter) -> None
         save_grid(decode(load_autoencoder(job.inputs.autoencoder), drawn), job.output / "samples.png", columns=8)
         (job.output / "samples.txt").write_text("\n".join(prompts) + "\n")
         reporter.image("samples", job.output / "samples.png")
-    reporter.finish(samples=len(data), held_out=len(held_out), texts=len(texts.texts), **final)
+    shares = realised_shares(data, config.optimizer)
+    reporter.log(config.optimizer.steps, config.optimizer.steps, **shares)
+    reporter.finish(samples=len(data), held_out=len(held_out), texts=len(texts.texts), **final, **shares)
 
 
 class Denoising(Task):

@@ -1,4 +1,4 @@
-"""Job: CLIP embeddings of every image of the shards and of every caption that the blend can draw for them."""
+"""Job: CLIP embeddings of every image of the shards and of every caption that a prior can draw for them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ class EmbedInputs(JobInputs):
 def main(job: Job[EmbedConfig, EmbedInputs], reporter: Reporter) -> None:
     """Embed images and captions."""
     clip, tokenizer = load_clip(job.inputs.clip)
-    blend = read_blend(job.inputs.blend)
+    blend = read_blend(job.inputs.blend, "priors")
     keys, images = load_images(job.inputs.shards, image_size(clip))
     captions = [(key, caption) for key in keys for caption in blend.get(key, [])]
     texts = sorted({caption.caption for _, caption in captions})

@@ -73,7 +73,7 @@ def load_prior_data(inputs: PriorInputs, held_out: float, seed: int) -> PriorDat
     Raises ValueError where no embedded image has a caption or the embeddings are another CLIP's.
     """
     clip, tokenizer = load_clip(inputs.clip)
-    blend = read_blend(inputs.blend)
+    blend = read_blend(inputs.blend, "priors")
     keys, images = read_image_embeddings(inputs.features)
     chosen = [n for n, key in enumerate(keys) if key in blend]
     if not chosen:

@@ -77,7 +77,7 @@ def judge(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
 
 
 @dg.asset(
-    **GROUP, deps=[evaluation_set, "tokenizer"], kinds={"pytorch", "open_clip"}, code_version="1", pool="training"
+    **GROUP, deps=[evaluation_set, "tokenizer"], kinds={"pytorch", "open_clip"}, code_version="2", pool="training"
 )
 def evaluation_clip(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """CLIP trained on the disjoint pool: it neither captioned, filtered nor trained; the vocabulary alone is shared."""

@@ -2,9 +2,11 @@
 
 import dagster as dg
 
-from t2i_assets.assets.blend import caption_blend, every
-from t2i_assets.assets.captioner import tokenizer
+from t2i_assets.assets.blend import HUMAN_SAMPLES, caption_blend, every
+from t2i_assets.assets.captioner import human_captions, tokenizer
 from t2i_assets.assets.crawl import shards
+from t2i_assets.corpus.artifacts import Artifact
+from t2i_assets.corpus.blending import recipe_of
 from t2i_assets.jobs import run_job
 from t2i_assets.materialize import Result, made, made_everywhere, paths
 from t2i_assets.partitions import recipes, snapshots, text_encoder_recipe
@@ -12,13 +14,22 @@ from t2i_assets.resources import Overrides, Pipeline
 
 GROUP = {"group_name": "models", "owners": ["team:models"]}
 TRAINED = {**GROUP, "partitions_def": recipes, "pool": "training"}
+IMAGES = [every(shards), *([human_captions] if HUMAN_SAMPLES else [])]
 
 
-@dg.asset(**TRAINED, deps=[caption_blend, tokenizer, every(shards)], kinds={"pytorch", "open_clip"}, code_version="1")
+def images_of(pipeline: Pipeline, blend: Artifact) -> dict[str, Artifact]:
+    """Return the shards of every snapshot, and the human set where the blend's recipe includes its samples."""
+    images = made_everywhere(pipeline, "shards")
+    if recipe_of(blend).include_human_samples:
+        images["human"] = made(pipeline, "human_captions")
+    return images
+
+
+@dg.asset(**TRAINED, deps=[caption_blend, tokenizer, *IMAGES], kinds={"pytorch", "open_clip"}, code_version="2")
 def clip_model(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """CLIP from scratch on a blend; its text encoder conditions the diffusion model, the priors live in its space."""
     blend, vocabulary = made(pipeline, "caption_blend", context.partition_key), made(pipeline, "tokenizer")
-    images = made_everywhere(pipeline, "shards")
+    images = images_of(pipeline, blend)
     return run_job(
         context,
         pipeline,
@@ -32,12 +43,12 @@ def clip_model(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ov
     )
 
 
-@dg.asset(**TRAINED, deps=[clip_model, caption_blend, every(shards)], kinds={"pytorch", "parquet"}, code_version="1")
+@dg.asset(**TRAINED, deps=[clip_model, caption_blend, *IMAGES], kinds={"pytorch", "parquet"}, code_version="1")
 def clip_embeddings(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """CLIP embeddings of every image and of every caption that the blend can draw."""
+    """CLIP embeddings of every image and of every caption that a prior can draw."""
     recipe = context.partition_key
     clip, blend = made(pipeline, "clip_model", recipe), made(pipeline, "caption_blend", recipe)
-    images = made_everywhere(pipeline, "shards")
+    images = images_of(pipeline, blend)
     return run_job(
         context,
         pipeline,
@@ -50,13 +61,13 @@ def clip_embeddings(context: dg.AssetExecutionContext, pipeline: Pipeline, confi
     )
 
 
-@dg.asset(**TRAINED, deps=[clip_embeddings, clip_model, caption_blend], kinds={"pytorch"}, code_version="1")
+@dg.asset(**TRAINED, deps=[clip_embeddings, clip_model, caption_blend], kinds={"pytorch"}, code_version="2")
 def diffusion_prior(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """DALL·E 2's diffusion prior: a causal transformer that predicts the CLIP image embedding of a caption."""
     return _prior(context, pipeline, config, "diffusion_prior")
 
 
-@dg.asset(**TRAINED, deps=[clip_embeddings, clip_model, caption_blend], kinds={"pytorch"}, code_version="1")
+@dg.asset(**TRAINED, deps=[clip_embeddings, clip_model, caption_blend], kinds={"pytorch"}, code_version="2")
 def autoregressive_prior(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """DALL·E 2's autoregressive prior: PCA coordinates of the image embedding, quantised and predicted in order."""
     return _prior(context, pipeline, config, "autoregressive_prior")
@@ -128,10 +139,11 @@ def latents(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overr
         caption_blend,
         autoencoder,
         every(latents),
+        *(["human_latents"] if HUMAN_SAMPLES else []),
         dg.AssetDep(clip_model, partition_mapping=dg.SpecificPartitionsPartitionMapping([text_encoder_recipe])),
     ],
     kinds={"pytorch", "diffusers"},
-    code_version="1",
+    code_version="2",
 )
 def latent_diffusion(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Text-conditional latent diffusion U-Net. Recipes differ in captions alone: seed, steps, size, autoencoder and
@@ -139,6 +151,8 @@ def latent_diffusion(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
     blend = made(pipeline, "caption_blend", context.partition_key)
     clip, encoder = made(pipeline, "clip_model", text_encoder_recipe), made(pipeline, "autoencoder")
     encoded = made_everywhere(pipeline, "latents")
+    if recipe_of(blend).include_human_samples:
+        encoded["human"] = made(pipeline, "human_latents")
     return run_job(
         context,
         pipeline,

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from t2i_assets.assets.blend import caption_blend
-from t2i_assets.corpus.blending import BlendRecipe
+from t2i_assets.corpus.blending import recipe_of, tables_below
 from t2i_assets.corpus.schemas import BLENDS, CONTAMINATION
 from t2i_assets.corpus.tables import read_rows
 from t2i_assets.materialize import made, made_everywhere
@@ -26,13 +26,12 @@ def evaluation_set_is_held_out(context: dg.AssetCheckExecutionContext, pipeline:
 def held_out(pipeline: Pipeline, partition: str) -> dg.AssetCheckResult:
     """Return what the check says of one recipe's blend."""
     blend = made(pipeline, "caption_blend", partition)
-    recipe = BlendRecipe.model_validate(blend.manifest.config)
-    drawn = {row["key"] for row in read_rows(blend.path, BLENDS, ["key"])}
-    rows = [
-        row
-        for part in made_everywhere(pipeline, "contamination").values()
-        for row in read_rows(part.path, CONTAMINATION)
-    ]
+    recipe = recipe_of(blend)
+    drawn = {row["key"] for file in tables_below(blend.path) for row in read_rows(file, BLENDS, ["key"])}
+    parts = list(made_everywhere(pipeline, "contamination").values())
+    if recipe.include_human_samples:
+        parts.append(made(pipeline, "human_contamination"))
+    rows = [row for part in parts for row in read_rows(part.path, CONTAMINATION)]
     forbidden = SAME_IMAGE | set(recipe.decontaminate)
     leaked = [row for row in rows if row["kind"] in forbidden and row["key"] in drawn]
     tolerated = {row["key"] for row in rows if row["kind"] not in forbidden} & drawn

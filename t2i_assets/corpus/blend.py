@@ -27,3 +27,8 @@ def draw(seed: int, epoch: int, key: str, weights: Sequence[float]) -> int:
         if point < bound:
             return index
     return len(weights) - 1
+
+
+def is_held_out(key: str, fraction: float = 0.05) -> bool:
+    """Whether a sample is kept out of training; depends on its key alone, so all jobs agree."""
+    return uniform(0, 0, f"held out/{key}") < fraction

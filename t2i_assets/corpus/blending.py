@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.blend_ratio import fit_ratio
 from t2i_assets.corpus.schemas import BLENDS
 from t2i_assets.corpus.tables import as_table
@@ -156,6 +157,12 @@ def table_of(blend: Path, consumer: str) -> Path:
     """Return the directory of the BLENDS that a consumer draws from, below the directory of a blend."""
     own = blend / consumer
     return own if own.is_dir() else blend
+
+
+def recipe_of(blend: Artifact) -> BlendRecipe:
+    """Return the recipe that a blend was made by."""
+    config = blend.manifest.config
+    return BlendRecipe.model_validate({name: config[name] for name in BlendRecipe.model_fields if name in config})
 
 
 def tables_below(blend: Path) -> list[Path]:

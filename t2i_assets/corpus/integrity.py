@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from t2i_assets.corpus.artifacts import Artifact, read_artifact
+from t2i_assets.corpus.blending import tables_below
 from t2i_assets.corpus.digests import tree_digest
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.shards import SHARD_GLOB, verify
@@ -50,7 +51,9 @@ def verify_home(
         if artifact.manifest.output_digest != tree_digest(artifact.path):
             yield Fault(place, "the files are not those that manifest.json describes")
     for artifact in rest:
-        strange = sorted(_keys(sorted(artifact.path.glob("[0-9]*.parquet"))) - known)
+        blend = artifact.path.is_relative_to(home.root / "blends")
+        files = tables_below(artifact.path) if blend else sorted(artifact.path.glob("[0-9]*.parquet"))
+        strange = sorted(_keys(files) - known)
         if strange:
             what = f"{len(strange)} keys are of no sample, the first is {strange[0]}"
             yield Fault(artifact.path.relative_to(home.root).as_posix(), what)

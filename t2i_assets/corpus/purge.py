@@ -184,7 +184,7 @@ def _tainted(home: Home, artifacts: list[Artifact], keys: frozenset[str]) -> lis
 
 
 def _keys_in(directory: Path) -> frozenset[str]:
-    tables = [file for file in directory.glob("*.parquet") if "key" in pq.read_schema(file).names]
+    tables = [file for file in directory.rglob("*.parquet") if "key" in pq.read_schema(file).names]
     columns = [pq.read_table(file, columns=["key"]).column("key") for file in tables]
     return frozenset(key for column in columns for key in column.unique().to_pylist())
 

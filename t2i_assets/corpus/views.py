@@ -46,6 +46,7 @@ FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "verdicts": (schemas.VERDICTS, ("verdicts/[!.]*/[0-9]*.parquet",)),
     "caption_tics": (schemas.CAPTION_TICS, ("tics/[!.]*/tics.parquet",)),
     "blends": (schemas.BLENDS, ("blends/[!.]*/[!.]*/[0-9]*.parquet",)),
+    "consumer_blends": (schemas.BLENDS, ("blends/[!.]*/[!.]*/[!.]*/[0-9]*.parquet",)),
     "metrics": (schemas.METRICS, ("models/[!.]*/[!.]*/metrics.parquet",)),
     "prompts": (schemas.PROMPTS, ("evals/evaluation_set/[!.]*/prompts.parquet",)),
     "generated": (schemas.GENERATED, ("evals/generated_images/[!.]*/[0-9]*.parquet",)),
@@ -235,6 +236,22 @@ VIEWS: tuple[View, ...] = (
         """,
         schemas.BLENDS,
         {"name": "Recipe.", "blend_digest": "Digest of the blend.", "current": _CURRENT},
+    ),
+    View(
+        "consumer_blends",
+        "Captions that a consumer with weights of its own draws instead of those of the view blends.",
+        """
+        SELECT a.partition AS name, a.digest AS blend_digest, split_part({dir:b}, '/', 4) AS consumer,
+               b.* EXCLUDE (filename), a.current
+        FROM {consumer_blends} AS b JOIN artifacts AS a ON a.path = regexp_replace({dir:b}, '/[^/]*$', '')
+        """,
+        schemas.BLENDS,
+        {
+            "name": "Recipe.",
+            "blend_digest": "Digest of the blend.",
+            "consumer": "Who draws them: clip, priors or diffusion.",
+            "current": _CURRENT,
+        },
     ),
     View(
         "models",

@@ -21,6 +21,9 @@ COLUMNS = (
 )
 """Columns of SAMPLES that every format carries under their own names."""
 
+HUMAN = "human"
+"""Snapshot of the samples of the human set."""
+
 _BATCH = 10_000
 
 
@@ -50,7 +53,7 @@ class BlendSamples:
         self._captions = sqlite3.connect(scratch)
         self._load(blend.path)
         names = self._captions.execute("SELECT DISTINCT snapshot FROM captions ORDER BY 1").fetchall()
-        self.shards = {snapshot: read_ref(home, "shards", snapshot) for (snapshot,) in names}
+        self.shards = {snapshot: _images(home, snapshot) for (snapshot,) in names}
         self._check()
 
     def __enter__(self) -> Self:
@@ -113,6 +116,10 @@ class BlendSamples:
                 f"{len(gone)} samples of the blend are in no shard, the first is {key} of snapshot {snapshot!r}: "
                 "materialize the blend again, or bring the shards back"
             )
+
+
+def _images(home: Home, snapshot: str) -> Artifact:
+    return read_ref(home, "human_captions") if snapshot == HUMAN else read_ref(home, "shards", snapshot)
 
 
 def _drawn(
