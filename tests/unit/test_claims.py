@@ -27,7 +27,7 @@ def test_the_recipes_of_the_sweep_differ_in_captions_and_seed_alone() -> None:
     assert recipes["sweep_original_seed0"].weights == {"original": 1.0}
     assert recipes["sweep_short_100_seed1"].weights == {"synthetic_short": 1.0}
     assert recipes["sweep_descriptive_95_seed1"].replicate == 1
-    left = {tuple(sorted(r.model_dump(exclude={"name", "weights", "replicate"}).items())) for r in recipes.values()}
+    left = {recipe.model_dump_json(exclude={"name", "weights", "replicate"}) for recipe in recipes.values()}
     assert len(left) == 1
     arms = config.ablation()
     assert [arms[f"ablation_{arm}_seed2"].filtered for arm in ABLATION] == [False, True, False, True]
