@@ -228,10 +228,31 @@ class RecaptionConfig(JobConfig):
 
 
 class ScoreConfig(JobConfig):
-    """Scoring captions with the filter."""
+    """Scoring captions, by the filter or by a model from elsewhere."""
 
+    backend: Literal["filter", "blip"] = Field(
+        default="filter",
+        description="What gives itm and itc: the filter trained on this corpus, or a BlipForImageTextRetrieval.",
+    )
+    model: str | None = Field(
+        default=None, description="Name or local directory of the back end's model; null for the filter."
+    )
+    clip: str | None = Field(
+        default=None,
+        description="CLIP by which open_clip adds an independent cosine, kind clip: a name as open_clip lists them, "
+        "'hf-hub:…' or 'local-dir:…'.",
+    )
+    clip_pretrained: str | None = Field(default=None, description="Weights of that CLIP, as open_clip lists them.")
     scorer_digest: str = Field(default="", description="Digest of the filter, written on every score.")
     batch_size: int = Field(default=256, gt=0, description="Images per pass.")
+
+    @model_validator(mode="after")
+    def _has_its_models(self) -> "ScoreConfig":
+        if self.backend == "blip" and self.model is None:
+            raise ValueError("the back end 'blip' needs the name or directory of a checkpoint in 'model'")
+        if self.clip_pretrained is not None and self.clip is None:
+            raise ValueError("'clip_pretrained' names weights of a CLIP that 'clip' does not name")
+        return self
 
 
 class SurvivalConfig(BaseModel):

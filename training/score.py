@@ -1,4 +1,4 @@
-"""Job: ITM probability and ITC cosine of every caption of one snapshot, one table per shard.
+"""Job: how well every caption of one snapshot fits its image, by one model or two, one table per shard.
 
 Alt texts come from the shard's sidecar, the others from CAPTIONS tables. A shard whose table is there is left alone.
 """
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from open_clip import SimpleTokenizer
 from torch import Tensor
 
 from t2i_assets.corpus.schemas import CAPTIONS, SAMPLES, SCORES
@@ -16,11 +15,13 @@ from t2i_assets.corpus.shards import SHARD_GLOB
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.corpus.verdicts import alt_captions
 from training.config import ScoreConfig
-from training.data import load_images, to_signed
+from training.data import load_images
 from training.job import Job, JobInputs, run
-from training.models.blip_filter import MATCH, BlipFilter, load_filter
 from training.report import Reporter
-from training.tokenizer import load
+from training.scorers.blip import load_blip_scorer
+from training.scorers.clip import load_clip_scorer
+from training.scorers.scorer import Scorer
+from training.scorers.trained import load_filter_scorer
 
 Caption = dict[str, Any]
 
@@ -34,8 +35,7 @@ class ScoreInputs(JobInputs):
 
 def main(job: Job[ScoreConfig, ScoreInputs], reporter: Reporter) -> None:
     """Write NNNNN.parquet (SCORES) for every shard NNNNN of the snapshot."""
-    model = load_filter(job.inputs.caption_filter)
-    tokenizer = load(job.inputs.tokenizer, model.config.context_length)
+    scorers = load_scorers(job.config, job.inputs)
     captions = _captions_by_key(job.inputs)
     tables = sorted(job.inputs.shards.glob(SHARD_GLOB))
     scored = 0
@@ -44,42 +44,51 @@ def main(job: Job[ScoreConfig, ScoreInputs], reporter: Reporter) -> None:
         if output.exists():
             continue
         keys = [row["key"] for row in read_rows(table, SAMPLES, ["key"])]
-        keys, images = load_images([job.inputs.shards], model.config.image_size, keys)
         rows: list[dict[str, Any]] = []
-        for start in range(0, len(keys), job.config.batch_size):
-            part = slice(start, start + job.config.batch_size)
-            batch = [(index, caption) for index, key in enumerate(keys[part]) for caption in captions.get(key, [])]
-            rows += score_captions(model, tokenizer, to_signed(images[part]), batch, job.config.scorer_digest)
+        for scorer in scorers:
+            found, images = load_images([job.inputs.shards], scorer.image_size, keys)
+            for start in range(0, len(found), job.config.batch_size):
+                part = slice(start, start + job.config.batch_size)
+                batch = [(index, caption) for index, key in enumerate(found[part]) for caption in captions.get(key, [])]
+                rows += score_captions(scorer, images[part], batch)
         write_table(output, rows, SCORES)
-        scored += len(rows) // 2
+        scored += sum(row["kind"] == scorers[0].kinds[0] for row in rows)
         rate = scored / max(1e-9, reporter.seconds)
         reporter.log(number + 1, len(tables), captions=scored, captions_per_second=rate)
     reporter.finish(shards=len(tables), captions_scored=scored)
 
 
+def load_scorers(config: ScoreConfig, inputs: ScoreInputs) -> list[Scorer]:
+    """Return the model of the configured back end and, where one is named, the independent CLIP."""
+    scorers: list[Scorer] = []
+    if config.backend == "blip":
+        assert config.model is not None  # ScoreConfig sees to it
+        scorers.append(load_blip_scorer(config.model))
+    else:
+        scorers.append(load_filter_scorer(inputs.caption_filter, inputs.tokenizer, config.scorer_digest))
+    if config.clip is not None:
+        scorers.append(load_clip_scorer(config.clip, config.clip_pretrained))
+    return scorers
+
+
 @torch.no_grad()
 def score_captions(
-    model: BlipFilter,
-    tokenizer: SimpleTokenizer,
-    images: Tensor,
-    captions: Sequence[tuple[int, Caption]],
-    scorer: str,
-    batch_size: int = 256,
+    scorer: Scorer, images: Tensor, captions: Sequence[tuple[int, Caption]], batch_size: int = 256
 ) -> list[dict[str, Any]]:
-    """Return two SCORES rows, itm and itc, per (image number, CAPTIONS row); ``images`` (N, 3, S, S) in [-1, 1]."""
-    grounding = model.encode_image(images)
+    """Return a SCORES row of each kind per (image number, CAPTIONS row).
+
+    ``images`` are uint8 (N, 3, S, S) of the scorer's size. Captions are scored by length, so that few are padded much,
+    and by image within a batch.
+    """
     rows = []
     by_length = sorted(captions, key=lambda item: len(item[1]["caption"]))
     for start in range(0, len(by_length), batch_size):
         batch = by_length[start : start + batch_size]
-        image = torch.tensor([index for index, _ in batch])
-        tokens = tokenizer([caption["caption"] for _, caption in batch])
-        tokens = tokens[:, : int((tokens == model.config.end_token).int().argmax(dim=1).max()) + 1]
-        itm = model.match(tokens, grounding, image).softmax(dim=1)[:, MATCH]
-        itc = (grounding.embedding[image] * model.encode_text(tokens)).sum(dim=1)
-        for (_, caption), *values in zip(batch, itm.tolist(), itc.tolist(), strict=True):
-            name = {"caption_id": caption["caption_id"], "key": caption["key"], "scorer": scorer}
-            rows += [{**name, "kind": kind, "value": value} for kind, value in zip(("itm", "itc"), values, strict=True)]
+        shown, image_of = torch.tensor([index for index, _ in batch]).unique(return_inverse=True)
+        values = scorer.score(images[shown], [caption["caption"] for _, caption in batch], image_of)
+        for (_, caption), numbers in zip(batch, values.tolist(), strict=True):
+            name = {"caption_id": caption["caption_id"], "key": caption["key"], "scorer": scorer.name}
+            rows += [{**name, "kind": kind, "value": value} for kind, value in zip(scorer.kinds, numbers, strict=True)]
     return rows
 
 

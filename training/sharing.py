@@ -35,6 +35,7 @@ from training.models.decoder import Ending
 from training.pairs import crawl_pairs, human_pairs
 from training.report import Reporter
 from training.score import score_captions
+from training.scorers.trained import FilterScorer
 from training.tokenizer import load
 
 SOURCE = "synthetic_descriptive"
@@ -123,10 +124,9 @@ def _caption_and_score(
     scores: list[Row] = []
     for start in range(0, len(keys), config.caption_batch_size):
         part = slice(start, start + config.caption_batch_size)
-        pixels = to_signed(images[part])
-        rows = _captions(name, captioner, tokenizer, keys[part], pixels, config)
+        rows = _captions(name, captioner, tokenizer, keys[part], to_signed(images[part]), config)
         captions += rows
-        scores += score_captions(caption_filter, tokenizer, pixels, list(enumerate(rows)), name)
+        scores += score_captions(FilterScorer(caption_filter, tokenizer, name), images[part], list(enumerate(rows)))
     return captions, scores
 
 

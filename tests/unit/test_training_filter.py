@@ -1,26 +1,22 @@
-"""The caption filter: how it draws negatives, that it learns to match, and how it scores a snapshot."""
+"""The caption filter: what it learns from, how it draws negatives, and that it learns to match."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from t2i_assets.corpus.schemas import CAPTIONS, SCORES
-from t2i_assets.corpus.tables import read_rows, read_table, write_table
-from t2i_assets.corpus.verdicts import alt_captions
 from tests.unit.drawn_corpus import write_human, write_shards, write_tokenizer
 from training.caption_filter import CaptionFilterInputs
 from training.caption_filter import main as train_filter
-from training.config import CaptionFilterConfig, ScoreConfig
+from training.config import CaptionFilterConfig
 from training.job import Job
 from training.matching_data import MatchingData
-from training.models.blip_filter import BlipFilter, BlipFilterConfig, draw_negative, filter_loss
+from training.models.blip_filter import BlipFilter, BlipFilterConfig, draw_negative, filter_loss, load_filter
 from training.models.momentum_contrast import MomentumContrast
 from training.pairs import Pair, PairData, Pairs, joined
 from training.report import Reporter
-from training.score import ScoreInputs
-from training.score import main as score
 from training.text_variants import TextVariants
 from training.tokenizer import load
 
@@ -36,51 +32,22 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shards(root / "shards", 10, 4)
     write_human(root / "human", 12)
     write_tokenizer(root / "tokenizer")
-    (root / "filter").mkdir()
-    inputs = CaptionFilterInputs(tokenizer=root / "tokenizer", shards=[root / "shards"], human=root / "human")
-    config = CaptionFilterConfig.model_validate({**SMALL, "pretrain": STEPS, "finetune": STEPS, "crawl_share": 0.5})
-    with Reporter("caption_filter", root / "filter", {}) as reporter:
-        train_filter(Job("caption_filter", config, inputs, root / "filter"), reporter)
     return root
 
 
-def score_all(corpus: Path, output: Path) -> None:
-    output.mkdir(exist_ok=True)
-    extra = alt_captions(corpus / "shards")[3] | {
-        "caption_id": "made",
-        "source": "synthetic_short",
-        "caption": "a star",
-    }
-    write_table(output.parent / "synthetic.parquet", [extra], CAPTIONS)
-    inputs = ScoreInputs(
-        caption_filter=corpus / "filter",
-        tokenizer=corpus / "tokenizer",
-        shards=corpus / "shards",
-        captions=[output.parent / "synthetic.parquet"],
+def test_training_pretrains_finetunes_and_writes_a_filter_that_can_be_read_back(corpus: Path, tmp_path: Path) -> None:
+    inputs = CaptionFilterInputs(tokenizer=corpus / "tokenizer", shards=[corpus / "shards"], human=corpus / "human")
+    config = CaptionFilterConfig.model_validate(
+        {**SMALL, "pretrain": STEPS, "finetune": STEPS, "crawl_share": 0.5, "held_out": 0.4}
     )
-    with Reporter("caption_scores", output, {}) as reporter:
-        score(Job("caption_scores", ScoreConfig(scorer_digest="f"), inputs, output), reporter)
-
-
-def test_every_alt_text_and_synthetic_caption_is_scored_twice(corpus: Path, tmp_path: Path) -> None:
-    score_all(corpus, tmp_path / "scores")
-    rows = read_rows(tmp_path / "scores", SCORES)
-    expected = {row["caption_id"] for row in alt_captions(corpus / "shards")} | {"made"}
-    for kind, low in (("itm", 0), ("itc", -1)):
-        mine = [row for row in rows if row["kind"] == kind]
-        assert {row["caption_id"] for row in mine} == expected
-        assert len(mine) == len(expected)
-        assert all(low <= row["value"] <= 1 and row["scorer"] == "f" for row in mine)
-
-
-def test_scoring_again_does_only_the_missing_shard_and_comes_out_the_same(corpus: Path, tmp_path: Path) -> None:
-    score_all(corpus, tmp_path / "scores")
-    whole = read_table(tmp_path / "scores", SCORES)
-    (tmp_path / "scores" / "00001.parquet").unlink()
-    before = (tmp_path / "scores" / "00000.parquet").stat().st_mtime_ns
-    score_all(corpus, tmp_path / "scores")
-    assert (tmp_path / "scores" / "00000.parquet").stat().st_mtime_ns == before
-    assert read_table(tmp_path / "scores", SCORES).equals(whole)
+    with Reporter("caption_filter", tmp_path, {}) as reporter:
+        train_filter(Job("caption_filter", config, inputs, tmp_path), reporter)
+    model = load_filter(tmp_path)
+    assert not model.training
+    assert model.config.width == SMALL["width"]
+    final = json.loads((tmp_path / "run.json").read_text())["final"]
+    assert final["parameters"] == sum(weight.numel() for weight in model.parameters())
+    assert final["val/itc_loss"] > 0
 
 
 def test_a_negative_is_never_a_positive_and_the_similar_are_drawn_most() -> None:
@@ -140,7 +107,7 @@ def test_it_learns_which_of_two_texts_belongs_to_an_image(corpus: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     own = torch.eye(4, dtype=torch.bool)
     batch = {"tokens": tokens, "positives": own, "implied": own}
-    for _ in range(250):
+    for _ in range(150):
         loss, _ = filter_loss(model, images, batch, generator)
         optimizer.zero_grad()
         loss.backward()

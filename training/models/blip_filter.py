@@ -209,6 +209,7 @@ def _matching_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the ITM cross-entropy, with the shares of matches and of negatives that are told right.
 
+    Matches and negatives weigh the same, however many there are: at 0.5 a text is as likely to be the one as the other.
     Texts go through the model by length, in ``CHUNKS``, so that few of them are padded much.
     """
     tokens, own = batch["tokens"], torch.arange(len(hard_text), device=hard_text.device)
@@ -227,7 +228,8 @@ def _matching_loss(
     )
     labels = labels[order]
     right = (logits.argmax(dim=1) == labels).float()
-    itm = F.cross_entropy(logits, labels)
+    each = F.cross_entropy(logits, labels, reduction="none")
+    itm = (each[labels == MATCH].mean() + each[labels == NO_MATCH].mean()) / 2
     figures = {"itm_loss": itm.detach(), "itm_recall": right[labels == MATCH].mean()}
     return itm, {**figures, "itm_rejection": right[labels == NO_MATCH].mean()}
 
