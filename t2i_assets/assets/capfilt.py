@@ -48,11 +48,11 @@ def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, co
     **GROUP,
     deps=[caption_filter, tokenizer, synthetic_captions, shards],
     kinds={"pytorch", "parquet"},
-    code_version="1",
+    code_version="2",
     pool="training",
 )
 def caption_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """ITM probability and ITC cosine of every alt text and every synthetic caption; thresholds come later."""
+    """How well every alt text and synthetic caption fits its image, by one model or two; thresholds come later."""
     snapshot = context.partition_key
     scorer, vocabulary = made(pipeline, "caption_filter"), made(pipeline, "tokenizer")
     images, captions = made(pipeline, "shards", snapshot), made(pipeline, "synthetic_captions", snapshot)

@@ -208,8 +208,13 @@ SCORES = _schema(
     "Numbers about (sample, caption); thresholds live elsewhere.",
     _field("caption_id", pa.string(), "Caption scored.", nullable=False),
     _KEY,
-    _field("scorer", pa.string(), "Digest of the scoring model.", nullable=False),
-    _field("kind", pa.string(), "itm (probability that text and image match) or itc (cosine).", nullable=False),
+    _field("scorer", pa.string(), "Digest of our scoring model, or the name of one from elsewhere.", nullable=False),
+    _field(
+        "kind",
+        pa.string(),
+        "itm (probability that text and image match), itc (cosine), or clip (cosine of an independent CLIP).",
+        nullable=False,
+    ),
     _field("value", pa.float64(), "The number.", nullable=False),
 )
 
