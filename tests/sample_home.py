@@ -22,6 +22,7 @@ from evaluation.leaderboard import leaderboard
 from t2i_assets.corpus import schemas
 from t2i_assets.corpus.artifacts import WHOLE, Artifact, Manifest, plan_digest, publish, write_ref
 from t2i_assets.corpus.blending import DEFAULT_RECIPES, blend
+from t2i_assets.corpus.caption_tics import caption_tics
 from t2i_assets.corpus.digests import caption_id, digest, sample_key
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.shards import ShardWriter, TarWriter, read_samples
@@ -263,6 +264,21 @@ def _captions(home: _Builder, samples: int) -> None:
         "filtered_captions", lambda _: home.home.verdicts(SNAPSHOT), write_verdicts,
         partition=SNAPSHOT, inputs={"caption_scores": ("caption_scores", SNAPSHOT)}, seconds=0.3,
         config=VerdictRules().model_dump(mode="json"),
+    )  # fmt: skip
+
+    def write_tics(out: Path) -> None:
+        paths = {asset: home.made[asset, SNAPSHOT].path for asset in ("synthetic_captions", "filtered_captions")}
+        people = home.made["human_captions", WHOLE].path / "captions.parquet"
+        tics = caption_tics(
+            captions=[paths["synthetic_captions"] / "00000.parquet", people],
+            samples=[shards / "00000.parquet"],
+            verdicts=[paths["filtered_captions"] / "00000.parquet"],
+        )
+        write_table(out / "tics.parquet", tics, schemas.CAPTION_TICS)
+
+    home.publish(
+        "caption_report", lambda _: home.home.tics(SNAPSHOT), write_tics,
+        partition=SNAPSHOT, inputs={"filtered_captions": ("filtered_captions", SNAPSHOT)}, seconds=0.2,
     )  # fmt: skip
 
 

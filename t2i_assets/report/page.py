@@ -14,13 +14,12 @@ from t2i_assets.report.scores import STYLES, Result, result
 from t2i_assets.report.texts import (
     BlendStatistics,
     Example,
-    SourceStatistics,
     Stage,
     blends,
-    caption_statistics,
     examples,
     funnel,
 )
+from t2i_assets.report.tics import Writing, writing
 from t2i_assets.report.training import Made, Panel, judge_accuracy, made, panels
 from t2i_assets.report.truth import Measured, against_the_truth
 
@@ -36,7 +35,7 @@ class Page:
     recipes: list[str]
     funnel: dict[str, list[Stage]]
     examples: dict[str, list[Example]]
-    sources: list[SourceStatistics]
+    writing: dict[str, Writing]
     blends: list[BlendStatistics]
     truth: list[Measured]
     drawn: dict[str, list[Drawn]]
@@ -68,7 +67,7 @@ def gather(found: Evidence) -> Page:
         recipes=named,
         funnel=funnel(found),
         examples=examples(found),
-        sources=caption_statistics(found),
+        writing=writing(found),
         blends=blends(found),
         truth=against_the_truth(found),
         drawn={style: drawn_prompts(found, style, PROMPTS_PER_CATEGORY) for style in STYLES},

@@ -1,4 +1,4 @@
-"""What the report shows of the data: the funnel, example samples, caption statistics and blends."""
+"""What the report shows of the data: the funnel, example samples and blends."""
 
 import json
 from collections import Counter, defaultdict
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from t2i_assets.corpus.blend import draw
-from t2i_assets.report.charts import histogram
 from t2i_assets.report.evidence import Evidence, Row, data_uri, read_member
 
 SOURCES = {
@@ -17,7 +16,6 @@ SOURCES = {
     "human": "Human",
 }
 EMPTY = "(empty)"
-CAPTIONS_READ = 20_000
 EXAMPLES_EACH = 3
 
 
@@ -42,26 +40,6 @@ class Example:
     image: str
     page_url: str
     texts: list[Row] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class SourceStatistics:
-    """How one source writes."""
-
-    label: str
-    css: str
-    captions: int
-    read: int
-    words: float
-    vocabulary: int
-    distinct: float
-    capitals: float
-    full_stops: float
-    openings: list[tuple[str, float]]
-    repeated: list[tuple[str, int]]
-    lengths: str
-    itm: str
-    kept: float | None
 
 
 @dataclass(frozen=True)
@@ -156,70 +134,6 @@ def _examples(evidence: Evidence, keys: list[str]) -> list[Example]:
         if row["key"] in found:
             found[row["key"]].texts.append(row)
     return [found[key] for key in keys if key in found]
-
-
-def caption_statistics(evidence: Evidence) -> list[SourceStatistics]:
-    """Return how each source writes: lengths, openings, vocabulary, repetition, verdicts."""
-    totals = {
-        row["source"]: row["n"]
-        for row in evidence.rows("SELECT source, count(*) AS n FROM captions WHERE current GROUP BY source")
-    }
-    kept = {
-        row["source"]: row["kept"]
-        for row in evidence.rows("SELECT source, avg(kept::INT) AS kept FROM verdicts GROUP BY source")
-    }
-    ordered = sorted(totals, key=lambda source: (list(SOURCES).index(source) if source in SOURCES else 9, source))
-    return [_statistics(evidence, source, totals[source], kept.get(source)) for source in ordered]
-
-
-def _statistics(evidence: Evidence, source: str, total: int, kept: float | None) -> SourceStatistics:
-    rows = evidence.rows(
-        "SELECT caption FROM captions WHERE current AND source = ? ORDER BY caption_id LIMIT ?", source, CAPTIONS_READ
-    )
-    texts = [row["caption"] for row in rows]
-    words = [text.lower().split() for text in texts]
-    lengths = Counter(min(len(text), 30) for text in words)
-    openings = Counter(" ".join(text[:2]) for text in words)
-    repeated = Counter(texts).most_common(3)
-    read = max(len(texts), 1)
-    scored = evidence.rows(
-        """
-        SELECT least(floor(s.value * 20), 19)::INT AS bin, count(*) AS n
-        FROM scores AS s JOIN captions AS c ON c.caption_id = s.caption_id AND c.current
-        WHERE s.kind = 'itm' AND s.current AND c.source = ? GROUP BY bin
-        """,
-        source,
-    )
-    bins = {row["bin"]: row["n"] for row in scored}
-    css = f"source-{source}"
-    return SourceStatistics(
-        label=SOURCES.get(source, source),
-        css=css,
-        captions=total,
-        read=len(texts),
-        words=sum(map(len, words)) / read,
-        vocabulary=len({word.strip(".,:;!?") for text in words for word in text}),
-        distinct=len(set(texts)) / read,
-        capitals=sum(text[:1].isupper() for text in texts) / read,
-        full_stops=sum(text.endswith(".") for text in texts) / read,
-        openings=[(text or EMPTY, count / read) for text, count in openings.most_common(4)],
-        repeated=[(text or EMPTY, count) for text, count in repeated if count > 1],
-        lengths=histogram([lengths[n] for n in range(1, 31)], ("1 word", "30 or more"), css, "caption lengths"),
-        itm=histogram([bins.get(n, 0) for n in range(20)], ("0", "1"), css, "ITM probability", _threshold(evidence))
-        if bins
-        else "",
-        kept=kept,
-    )
-
-
-def _threshold(evidence: Evidence) -> float | None:
-    rows = evidence.rows(
-        """
-        SELECT DISTINCT (config->>'itm_threshold')::DOUBLE AS threshold
-        FROM artifacts WHERE asset = 'filtered_captions' AND current
-        """
-    )
-    return rows[0]["threshold"] if len(rows) == 1 else None
 
 
 def blends(evidence: Evidence) -> list[BlendStatistics]:

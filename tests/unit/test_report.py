@@ -116,11 +116,24 @@ def test_a_model_at_the_floor_is_said_to_be_there(home: Home, page: str, tmp_pat
     assert "descriptive prompts the score of blend_95_5 is not clearly above the floor" in written(copy, tmp_path)
 
 
+def test_every_source_writes_side_by_side(page: str) -> None:
+    section = page.split('<section id="texts">')[1].split("</section>")[0]
+    [head] = re.findall(r"<thead>.*?</thead>", section, re.DOTALL)
+    assert re.findall(r"<i></i>([^<]+)", head) == [
+        "Alt text", "Human, short", "Human, descriptive", "Synthetic, short", "Synthetic, descriptive"
+    ]  # fmt: skip
+    rows = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr>(.*?)</tr>", section, re.DOTALL)]
+    captions = next(row for row in rows if row and row[0].startswith("captions"))
+    assert [cell.strip() for cell in captions[1:]] == ["24", "6", "6", "24", "24"]
+    assert section.count('class="card source-') == 5
+    assert section.count("ITM probability;") == 3
+
+
 @pytest.mark.parametrize(
     ("until", "missing", "present"),
     [
         ("pages", 8, "pages fetched"),
-        ("synthetic_captions", 5, "descriptive"),
+        ("synthetic_captions", 6, "descriptive"),
         ("caption_blend", 4, "blend_95_5"),
         ("generated_images", 2, "Descriptive prompts"),
     ],
