@@ -32,7 +32,10 @@ class CachedCoca:
             _Cache(block, rows, capacity, dtype, image_tokens.device)
             for block in [*text.transformer.resblocks, *decoder.resblocks]
         ]
-        self.images = [_project(block, block.ln_1_kv(image_tokens), "kv") for block in decoder.cross_attn]
+        self.images = [
+            tuple(part.contiguous() for part in _project(block, block.ln_1_kv(image_tokens), "kv"))
+            for block in decoder.cross_attn
+        ]
 
     def step(self, tokens: Tensor) -> Tensor:
         """Return the logits (N, V) that follow ``tokens`` (N,) and all tokens before them."""
@@ -80,12 +83,12 @@ class CachedCoca:
     def _self_attend(self, block: Block, x: Tensor, cache: "_Cache", mask: Tensor | None) -> Tensor:
         query, key, value = _project(block, block.ln_1(x)[:, None], "qkv")
         keys, values = cache.append(key, value, self.position)
-        return _finish(block, x, F.scaled_dot_product_attention(query, keys, values, attn_mask=mask))
+        return _finish(block, x, _attend(query, keys, values, mask))
 
     def _cross_attend(self, block: Block, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         grouped = block.ln_1(x).unflatten(0, (-1, self.beams))  # the beams of an image look at it together
         (query,) = _project(block, grouped, "q")
-        return _finish(block, x, F.scaled_dot_product_attention(query, keys, values))
+        return _finish(block, x, _attend(query, keys, values, None))
 
 
 class _Cache:
@@ -105,6 +108,16 @@ class _Cache:
         old = self.stored
         self.stored = old.new_empty((2, len(rows), *old.shape[2:]))
         self.stored[:, :, :, :length] = old[:, rows, :, :length]
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Return what each query (N, heads, Q, C) sees; two plain products, which for few queries no kernel beats."""
+    heads = query.shape[1]
+    flat = [part.flatten(0, 1) for part in (query, keys, values)]
+    weight = torch.bmm(flat[0] * query.shape[-1] ** -0.5, flat[1].transpose(1, 2))
+    if mask is not None:
+        weight = weight.masked_fill(~mask.expand(-1, heads, -1, -1).flatten(0, 1), float("-inf"))
+    return torch.bmm(weight.softmax(dim=-1), flat[2]).unflatten(0, (-1, heads))
 
 
 _PARTS = {"q": slice(0, 1), "kv": slice(1, 3), "qkv": slice(0, 3)}

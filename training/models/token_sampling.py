@@ -49,28 +49,52 @@ def sample(
 
 
 def pick_tokens(logits: Tensor, chances: Tensor, top_p: float, temperature: float, top_k: int = 0) -> Tensor:
-    """Return one token per row of ``logits`` (N, V), by inverse transform of ``chances`` (N,) in [0, 1).
+    """Return one token per row of ``logits`` (N, V), drawn by ``chances`` (N,) in [0, 1), float64.
 
     Where ``top_k`` is not 0, only so many of the likeliest tokens are drawn from; of these only the nucleus: the
     likeliest, as few as together hold ``top_p`` of their probability. Temperature 0 takes the likeliest token.
+
+    A token is drawn from all of them and kept where it is in the nucleus, which one pass over the tokens tells; only
+    where it is not the tokens are ranked and one is drawn from the nucleus, which leaves its proportions as they are.
     """
     if temperature == 0:
         return logits.argmax(dim=1)
     probability = (logits / temperature).softmax(dim=1)
     if top_k:
         ranked, order = largest(probability, top_k)
-        ranked = ranked / ranked.sum(dim=1, keepdim=True)
-    else:
-        ranked, order = largest(probability, LIKELIEST)
-        if bool((ranked.sum(dim=1) < top_p).any()):
-            ranked, order = probability.sort(dim=1, descending=True, stable=True)
+        return order.gather(1, _draw_ranked(ranked / ranked.sum(dim=1, keepdim=True), chances, top_p))[:, 0]
+    token = _draw(probability, chances)
+    if top_p == 1:
+        return token[:, 0]
+    drawn = probability.gather(1, token)
+    earlier = torch.arange(probability.shape[1], device=token.device) < token
+    likelier = (probability > drawn) | ((probability == drawn) & earlier)
+    outside = ((probability * likelier).sum(dim=1) >= top_p).nonzero()[:, 0]
+    if len(outside):  # one in ten at 0.9: drawn again, by the digits of their chance that were not used
+        again = (chances[outside] * 2**26).frac()
+        token[outside] = _draw_from_nucleus(probability[outside], again, top_p)
+    return token[:, 0]
+
+
+def _draw_from_nucleus(probability: Tensor, chances: Tensor, top_p: float) -> Tensor:
+    ranked, order = largest(probability, LIKELIEST)
+    if bool((ranked.sum(dim=1) < top_p).any()):
+        ranked, order = probability.sort(dim=1, descending=True, stable=True)
+    return order.gather(1, _draw_ranked(ranked, chances, top_p))
+
+
+def _draw_ranked(ranked: Tensor, chances: Tensor, top_p: float) -> Tensor:
+    """Return a rank per row (N, 1) of falling probabilities (N, K), from as few as hold ``top_p``."""
     before = ranked.cumsum(dim=1) - ranked
-    nucleus = ranked * (before < top_p)
-    bounds = nucleus.cumsum(dim=1)
-    point = chances.to(bounds.dtype)[:, None] * bounds[:, -1:]
-    rank = (bounds <= point).sum(dim=1, keepdim=True)
-    rank = torch.minimum(rank, (nucleus > 0).sum(dim=1, keepdim=True) - 1)
-    return order.gather(1, rank)[:, 0]
+    return _draw(ranked * (before < top_p), chances)
+
+
+def _draw(weights: Tensor, chances: Tensor) -> Tensor:
+    """Return a column per row (N, 1), in proportion to ``weights`` (N, K)."""
+    bounds = weights.cumsum(dim=1)
+    whole = bounds[:, -1:].contiguous()
+    point = chances.to(bounds.dtype)[:, None] * whole
+    return torch.searchsorted(bounds, torch.minimum(point, whole.nextafter(torch.zeros_like(whole))), right=True)
 
 
 def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
