@@ -14,6 +14,7 @@ from t2i_assets.config import load_settings
 from t2i_assets.corpus.artifacts import list_refs, read_ref
 from t2i_assets.corpus.schemas import (
     BLENDS,
+    CAPTION_TICS,
     CAPTIONS,
     CONTAMINATION,
     DUPLICATES,
@@ -54,6 +55,7 @@ TABLES: list[tuple[str, str, str, pa.Schema]] = [
     ("synthetic_captions", "demo", "[0-9]*.parquet", CAPTIONS),
     ("caption_scores", "demo", "[0-9]*.parquet", SCORES),
     ("filtered_captions", "demo", "*.parquet", VERDICTS),
+    ("caption_report", "demo", "tics.parquet", CAPTION_TICS),
     ("caption_blend", RECIPE, "*.parquet", BLENDS),
     ("clip_embeddings", RECIPE, "images.parquet", IMAGE_EMBEDDINGS),
     ("clip_embeddings", RECIPE, "texts.parquet", TEXT_EMBEDDINGS),
