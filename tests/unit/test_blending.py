@@ -1,14 +1,26 @@
 """Blends: what can be drawn for each sample, and that the ratio holds over the corpus."""
 
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from t2i_assets.corpus.blending import CAPTION_SOURCE, DEFAULT_RECIPES, BlendRecipe, EmptyBlendError, blend
+from t2i_assets.corpus.blending import (
+    CAPTION_SOURCE,
+    DEFAULT_RECIPES,
+    EVERYONE,
+    BlendRecipe,
+    Corpus,
+    EmptyBlendError,
+    blend,
+    blend_tables,
+    table_of,
+)
 from t2i_assets.corpus.digests import caption_id
 from t2i_assets.corpus.schemas import BLENDS
 from t2i_assets.corpus.tables import as_table
@@ -142,6 +154,67 @@ def test_several_captions_of_one_source_share_its_probability() -> None:
     captions = [caption("k0", "human", "one"), caption("k0", "human", "two")]
     rows, _ = blend(BlendRecipe(name="h", weights={"human": 1.0}, filtered=False), captions, [], samples(1), [])
     assert [row["weight"] for row in rows] == [0.5, 0.5]
+
+
+HALF = {"original": 0.5, "synthetic_short": 0.5}
+
+
+def corpus(captions: list[dict[str, Any]], count: int) -> Corpus:
+    columns = {name: [row[name] for row in captions] for name in ("caption_id", "key", "source", "caption")}
+    verdicts = {"caption_id": columns["caption_id"], "kept": [True] * len(captions), "reason": ["kept"] * len(captions)}
+    nothing = pa.table({"key": pa.array([], pa.string()), "kind": pa.array([], pa.string())})
+    return Corpus(
+        pa.table(columns),
+        pa.table(verdicts),
+        pa.Table.from_pylist(samples(count)),
+        nothing.append_column("kept", pa.array([], pa.bool_())),
+        nothing,
+    )
+
+
+def test_a_consumer_with_weights_of_its_own_has_a_table_of_its_own() -> None:
+    captions = [caption(f"k{n}", s) for n in range(20) for s in ("alt", "synthetic_short", "synthetic_descriptive")]
+    recipe = RECIPE["blend_95_5"].model_copy(update={"consumers": {"clip": HALF}})
+    tables, summary = blend_tables(recipe, corpus(captions, 21))
+    assert set(tables) == {EVERYONE, "clip"}
+    assert set(tables[EVERYONE]["source"].to_pylist()) == {"alt", "synthetic_descriptive"}
+    assert set(tables["clip"]["source"].to_pylist()) == {"alt", "synthetic_short"}
+    assert summary["expected"] == pytest.approx({"synthetic_descriptive": 0.95, "original": 0.05})
+    assert summary["consumers"]["clip"]["expected"] == pytest.approx(HALF)
+    assert summary["samples"] == summary["consumers"]["clip"]["samples"] == 20
+    assert summary["left_out"]["no_caption"] == summary["consumers"]["clip"]["no_caption"] == 1
+
+
+def test_a_consumer_draws_from_its_own_table_or_from_everyones(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    assert table_of(tmp_path, "clip") == tmp_path / "clip"
+    assert table_of(tmp_path, "diffusion") == table_of(tmp_path, EVERYONE) == tmp_path
+
+
+def test_a_consumer_without_a_caption_to_draw_is_named() -> None:
+    recipe = RECIPE["blend_95_5"].model_copy(update={"consumers": {"priors": {"human": 1.0}}})
+    with pytest.raises(EmptyBlendError, match="blend_95_5, priors"):
+        blend_tables(recipe, corpus([caption("k0", "alt")], 1))
+
+
+def test_the_weights_of_a_consumer_sum_to_one_too() -> None:
+    with pytest.raises(ValidationError, match="for clip must be at least 0 and sum to 1"):
+        BlendRecipe(name="x", weights={"original": 1.0}, consumers={"clip": {"original": 0.9}})
+
+
+def test_human_samples_are_included_only_by_a_recipe_that_draws_human_captions() -> None:
+    with pytest.raises(ValidationError, match="no weights draw their captions"):
+        BlendRecipe(name="x", weights={"original": 1.0}, include_human_samples=True)
+    by_consumer = {"clip": {"human": 1.0}}
+    assert BlendRecipe(name="x", weights={"original": 1.0}, include_human_samples=True, consumers=by_consumer)
+
+
+def test_a_sample_of_two_snapshots_is_one_sample_of_the_first() -> None:
+    captions = [caption("k0", "alt"), caption("k0", "alt")]
+    both = [{"key": "k0", "snapshot": "first"}, {"key": "k0", "snapshot": "second"}]
+    rows, summary = blend(RECIPE["alt_only"], captions, [], both, [])
+    assert [(row["snapshot"], row["weight"]) for row in rows] == [("first", 1.0)]
+    assert summary["samples"] == 1
 
 
 def test_weights_that_do_not_sum_to_one_are_refused() -> None:

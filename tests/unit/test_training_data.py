@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,19 @@ from t2i_assets.corpus.digests import caption_id, sample_key
 from t2i_assets.corpus.schemas import BLENDS
 from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.corpus.tables import write_table
-from training.data import BlendTexts, draw_caption, is_held_out, load_images, read_blend, to_signed, to_unit
+from training.config import OptimizerConfig
+from training.data import (
+    BlendTexts,
+    draw_caption,
+    is_held_out,
+    load_images,
+    read_blend,
+    realised_shares,
+    to_signed,
+    to_unit,
+)
+from training.loop import Batch, Figures, Task, train
+from training.report import Reporter
 
 
 def encode(image: Image.Image, extension: str) -> bytes:
@@ -128,6 +141,67 @@ def test_equal_texts_have_one_number_and_the_likeliest_is_the_heaviest(tmp_path:
     assert len(texts.texts) == 7 + 30
     likeliest = [texts.texts[number] for number in texts.likeliest(list(blend))]
     assert likeliest == [captions[0].caption for captions in blend.values()]
+
+
+def test_a_consumer_reads_its_own_table_of_the_blend(tmp_path: Path) -> None:
+    write_blend(tmp_path, 4)
+    write_blend(tmp_path / "clip", 2)
+    assert len(read_blend(tmp_path, "clip")) == 2
+    assert read_blend(tmp_path, "diffusion") == read_blend(tmp_path)
+    assert len(read_blend(tmp_path)) == 4
+
+
+@dataclass
+class Texts:
+    """Samples of a blend, with what was drawn for them in each batch."""
+
+    keys: list[str]
+    texts: BlendTexts
+    seed: int
+    drawn: list[str]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def batch(self, indices: np.ndarray, epochs: np.ndarray) -> Batch:
+        keys = [self.keys[index] for index in indices]
+        self.drawn += [self.texts.texts[number] for number in self.texts.draw(self.seed, epochs.tolist(), keys)]
+        return {"keys": keys}
+
+
+class Nothing(Task):
+    """A model with nothing to learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[torch.Tensor, Figures]:
+        return self.weight.sum(), {}
+
+
+@pytest.mark.parametrize("steps", [29, 40, 41])
+def test_the_realised_shares_are_those_of_the_captions_that_training_drew(tmp_path: Path, steps: int) -> None:
+    write_blend(tmp_path, 40)
+    blend = read_blend(tmp_path)
+    data = Texts(list(blend), BlendTexts(blend), 3, [])
+    optimizer = OptimizerConfig(steps=steps, batch_size=5, lr=0.1)
+    train(Nothing(), data, optimizer, tmp_path, Reporter("", tmp_path, {}), data.seed)
+    synthetic = sum(text.startswith("a caption") for text in data.drawn) / (5 * steps)
+    assert realised_shares(data, optimizer) == {
+        "blend/alt": pytest.approx(1 - synthetic),
+        "blend/synthetic_descriptive": pytest.approx(synthetic),
+    }
+    assert 0 < synthetic < 1
+
+
+def test_a_source_that_is_never_drawn_is_told_with_its_share_of_nothing(tmp_path: Path) -> None:
+    write_blend(tmp_path, 2)
+    blend = read_blend(tmp_path)
+    data = Texts(list(blend), BlendTexts(blend), 3, [])
+    shares = realised_shares(data, OptimizerConfig(steps=1, batch_size=2, lr=0.1))
+    assert shares == {"blend/alt": 0, "blend/synthetic_descriptive": 1}
+    assert realised_shares(data, OptimizerConfig(steps=0, batch_size=2, lr=0.1)) == {}
 
 
 def test_the_held_out_share_depends_on_the_key_alone() -> None:
