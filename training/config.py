@@ -156,8 +156,8 @@ class CaptionerConfig(JobConfig):
     """CoCa in open_clip's layout: pretrained on alt texts, finetuned on short and on descriptive human captions."""
 
     precision: Literal["fp32", "bf16"] = Field(default="bf16", description="Arithmetic of forward and backward passes.")
-    image_size: int = Field(default=32, gt=0, description="Side of the images, pixels.")
-    patch_size: int = Field(default=4, gt=0, description="Side of a patch, pixels.")
+    image_size: int = Field(default=64, gt=0, description="Side of the images, pixels.")
+    patch_size: int = Field(default=8, gt=0, description="Side of a patch, pixels.")
     width: int = Field(default=128, gt=0, description="Channels of images, texts and decoder.")
     heads: int = Field(default=4, gt=0, description="Attention heads.")
     stem_blocks: int = Field(
@@ -301,7 +301,7 @@ class UpsamplerConfig(JobConfig):
     heads: int = Field(default=8, gt=0, description="Attention heads.")
     context_length: int = Field(default=96, gt=2, description="Tokens of prompt and descriptive text together.")
     partial: float = Field(
-        default=0.5, ge=0, le=1, description="Share of prompts that are the descriptive caption with words left out."
+        default=0.5, ge=0, le=1, description="Share of prompts that are a text of the sample with words left out."
     )
     invented: float = Field(
         default=0.1, ge=0, le=1, description="Share of pairs in which one word is replaced by an invented one."

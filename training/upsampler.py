@@ -18,7 +18,6 @@ from training.tokenizer import load
 from training.upsamplers.backends import RECORD
 from training.upsamplers.continuation import Sampling
 from training.upsamplers.examples import IGNORED, Example, ExampleData, prompt_for, read_examples, split
-from training.upsamplers.pretrained import load_pretrained
 from training.upsamplers.protocol import judge
 from training.upsamplers.trained import TrainedUpsampler, new_upsampler
 
@@ -40,6 +39,8 @@ def main(job: Job[UpsamplerConfig, UpsamplerInputs], reporter: Reporter) -> None
     pairs = [prompt_for(example, config, epoch=0) for example in held_out[:MOST_HELD_OUT]]
     counts = {"examples": len(training), "held_out": len(held_out), "with_prompts": sum(map(_has_prompts, training))}
     if config.pretrained is not None and config.backend == "transformers":
+        from training.upsamplers.pretrained import load_pretrained  # seconds of import that training need not pay
+
         told = {**config.pretrained.model_dump(exclude={"examples"}), "examples": _shown(training, config)}
         upsampler = load_pretrained(told, config.precision)
         final: Figures = {**judge(upsampler, pairs, config.seed, single(), config.survival)}

@@ -41,13 +41,13 @@ def upsample(
     section = load_settings(preset).section("upsample", told)
     upsampler = read_ref(Home(home.resolve()), "upsampler")
     config = {**section.model_dump(mode="json"), "upsampler_digest": upsampler.digest}
-    for row in _run(config, upsampler.path, prompts):
+    for row in upsample_texts(config, upsampler.path, prompts):
         click.echo(json.dumps(row, ensure_ascii=False) if as_json else row["upsampled"])
-        if row["status"] == FALLBACK and not as_json:
+        if row["status"] == FALLBACK:
             click.echo(f"left as it is: {row['prompt']}", err=True)
 
 
-def _run(config: dict[str, Any], upsampler: Path, prompts: tuple[str, ...]) -> list[dict[str, Any]]:
+def upsample_texts(config: dict[str, Any], upsampler: Path, prompts: tuple[str, ...]) -> list[dict[str, Any]]:
     """Have the job upsample ``prompts`` in a process of its own; return its rows of UPSAMPLED."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -100,7 +100,6 @@ def test_a_text_less_words_still_says_something() -> None:
     said = [less_words("a ball on the floor", random.Random(seed)) for seed in range(50)]
     assert all({"ball", "floor"} & set(text.split()) for text in said)
     assert {len(text.split()) for text in said} >= {1, 2, 4}
-    assert all("ball" in less_words("a ball on a floor", random.Random(n), frozenset({"ball"})) for n in range(50))
 
 
 def test_short_prompts_become_descriptive(corpus: Path, tmp_path: Path) -> None:

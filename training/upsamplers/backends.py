@@ -3,9 +3,7 @@
 import json
 from pathlib import Path
 
-from training.upsamplers.pretrained import load_pretrained
 from training.upsamplers.protocol import Upsampler
-from training.upsamplers.trained import load_trained
 
 RECORD = "upsampler.json"
 
@@ -15,7 +13,11 @@ def load_upsampler(directory: Path, precision: str = "fp32") -> Upsampler:
     record = json.loads((directory / RECORD).read_text())
     backend = record.pop("backend")
     if backend == "trained":
+        from training.upsamplers.trained import load_trained  # each back end costs seconds of import
+
         return load_trained(directory)
     if backend == "transformers":
+        from training.upsamplers.pretrained import load_pretrained
+
         return load_pretrained(record, precision)
     raise ValueError(f"{directory / RECORD}: there is no back end {backend!r}, only 'trained' and 'transformers'")

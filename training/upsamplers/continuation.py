@@ -5,13 +5,16 @@ Prefixes are batched by length, so no position is padding and no mask is needed.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from training.models.decoder import Ending, Written
 from training.models.token_sampling import sample, uniforms
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 UNLIMITED = 2**31
 
@@ -30,7 +33,7 @@ class Sampling:
 class CausalDecoder:
     """A causal language model with the keys and values of what it was given, one sequence in each row."""
 
-    def __init__(self, model: PreTrainedModel, prefixes: Tensor) -> None:
+    def __init__(self, model: "PreTrainedModel", prefixes: Tensor) -> None:
         self.model = model
         self.logits, self.cache = self._forward(prefixes, None)
 
@@ -50,7 +53,7 @@ class CausalDecoder:
 
 @torch.no_grad()
 def continuations(
-    model: PreTrainedModel,
+    model: "PreTrainedModel",
     prefixes: Sequence[Sequence[int]],
     names: Sequence[str],
     seed: int,
@@ -89,7 +92,7 @@ def continuations(
 
 
 @torch.no_grad()
-def log_likelihood(model: PreTrainedModel, prefix: Sequence[int], text: Sequence[int]) -> float:
+def log_likelihood(model: "PreTrainedModel", prefix: Sequence[int], text: Sequence[int]) -> float:
     """Return the natural log-probability of the tokens ``text`` after ``prefix``."""
     tokens = torch.tensor([[*prefix, *text]], device=model.device)
     logits = model(input_ids=tokens).logits[0, len(prefix) - 1 : -1].float()
@@ -106,5 +109,5 @@ def _batches(prefixes: Sequence[Sequence[int]], size: int) -> Iterator[list[int]
             yield numbers[start : start + size]
 
 
-def _context(model: PreTrainedModel) -> int:
+def _context(model: "PreTrainedModel") -> int:
     return int(getattr(model.config, "max_position_embeddings", None) or UNLIMITED)

@@ -69,15 +69,14 @@ def split(examples: Sequence[Example], held_out: float) -> tuple[list[Example], 
 def prompt_for(example: Example, config: UpsamplerConfig, epoch: int) -> tuple[str, str]:
     """Return a (prompt, text) pair; it depends on the seed, the epoch and the sample alone.
 
-    The prompt is a shorter text about the sample, or the descriptive caption less a random share of its words: none
-    of them, so that a descriptive prompt passes, or nearly all. Words that the shorter texts share stay: they name the
-    things, and to add things is not what a prompt asks for. Now and then a word of both becomes an invented one, so
+    The prompt is a shorter text about the sample, or one of all its texts less a random share of the words: none of
+    them, so that a descriptive prompt passes, or nearly all. Now and then a word of both becomes an invented one, so
     that words that were never seen are copied too.
     """
     rng = random.Random(f"{config.seed}/{epoch}/{example.key}")
     partial = rng.random() < config.partial or not example.prompts
-    named = frozenset.intersection(*(frozenset(content_words(short)) for short in example.prompts or ("",)))
-    prompt = less_words(example.descriptive, rng, named) if partial else rng.choice(example.prompts)
+    prompt = rng.choice((example.descriptive, *example.prompts) if partial else example.prompts)
+    prompt = less_words(prompt, rng) if partial else prompt
     text = example.descriptive
     if rng.random() < config.invented:
         word = rng.choice(content_words(prompt))
@@ -86,11 +85,11 @@ def prompt_for(example: Example, config: UpsamplerConfig, epoch: int) -> tuple[s
     return prompt, text
 
 
-def less_words(text: str, rng: random.Random, named: frozenset[str] = frozenset()) -> str:
-    """Return the words of ``text`` less a random share of those not ``named``; one that carries a fact always stays."""
+def less_words(text: str, rng: random.Random) -> str:
+    """Return the words of ``text`` less a random share of them; one that carries a fact always stays."""
     words = text.split()
     share = rng.random()
-    stay = [rng.random() >= share or bool(named.intersection(content_words(word))) for word in words]
+    stay = [rng.random() >= share for _ in words]
     facts = [place for place, word in enumerate(words) if content_words(word)]
     if facts and not any(stay[place] for place in facts):
         stay[rng.choice(facts)] = True
