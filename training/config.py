@@ -204,6 +204,11 @@ class CaptionFilterConfig(JobConfig):
     text_variants: bool = Field(
         default=True, description="Whether finetuning also matches shortened captions and rejects changed ones."
     )
+    word_weight: float = Field(
+        default=1.0,
+        ge=0,
+        description="Weight of telling which words of the variants are wrong; needs two text layers or more.",
+    )
     crawl_share: float = Field(default=0.0, ge=0, lt=1, description="Share of the crawl's pairs in finetuning.")
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
     pretrain: OptimizerConfig = OptimizerConfig(steps=60, batch_size=32, lr=1e-3)
@@ -326,7 +331,7 @@ class UpsampleConfig(JobConfig):
     style: str | None = Field(
         default="original", description="Style of the prompts to take from a table of several; null takes all."
     )
-    candidates: int = Field(default=16, gt=0, description="Texts written for each prompt.")
+    candidates: int = Field(default=32, gt=0, description="Texts written for each prompt.")
     top_p: float = Field(default=0.95, gt=0, le=1, description="Tokens come from the smallest set of this probability.")
     temperature: float = Field(default=1.0, gt=0, description="Logits are divided by it.")
     max_tokens: int = Field(default=64, gt=0, description="Longest text, in tokens.")
