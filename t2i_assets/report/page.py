@@ -20,6 +20,7 @@ from t2i_assets.report.texts import (
     funnel,
 )
 from t2i_assets.report.tics import Writing, writing
+from t2i_assets.report.told import FACETS, Told, told
 from t2i_assets.report.training import Made, Panel, judge_accuracy, made, panels
 from t2i_assets.report.truth import Measured, against_the_truth
 
@@ -38,6 +39,8 @@ class Page:
     writing: dict[str, Writing]
     blends: list[BlendStatistics]
     truth: list[Measured]
+    told: list[Told]
+    facets: list[str]
     drawn: dict[str, list[Drawn]]
     panels: list[Panel]
     judge: list[tuple[str, float, float | None]]
@@ -70,6 +73,8 @@ def gather(found: Evidence) -> Page:
         writing=writing(found),
         blends=blends(found),
         truth=against_the_truth(found),
+        told=told(found),
+        facets=list(FACETS.values()),
         drawn={style: drawn_prompts(found, style, PROMPTS_PER_CATEGORY) for style in STYLES},
         panels=panels(found, named),
         judge=judge_accuracy(found),

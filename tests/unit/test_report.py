@@ -5,6 +5,8 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -15,6 +17,9 @@ from t2i_assets.corpus.schemas import CAPTIONS, LEADERBOARD
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.report import write_figures, write_report
 from t2i_assets.report.charts import Curve, curves
+from t2i_assets.synthweb.language import read
+from t2i_assets.synthweb.scenes import BACKGROUNDS, Kind, Scene, Thing
+from t2i_assets.synthweb.truth import TRUTH, scene_json
 from tests.sample_home import SNAPSHOT, make_home
 
 MISSING = "not materialized yet"
@@ -127,6 +132,33 @@ def test_every_source_writes_side_by_side(page: str) -> None:
     assert [cell.strip() for cell in captions[1:]] == ["24", "6", "6", "24", "24"]
     assert section.count('class="card source-') == 5
     assert section.count("ITM probability;") == 3
+
+
+def test_what_texts_tell_is_held_against_the_scenes(home: Home, tmp_path: Path) -> None:
+    copy = Home(Path(shutil.copytree(home.root, tmp_path / "home")))
+    captions = read_rows(read_ref(copy, "synthetic_captions", SNAPSHOT).path / "00000.parquet", CAPTIONS)
+    told_all = sorted((row["key"], row["caption"]) for row in captions if row["source"] == "synthetic_descriptive")
+    rows = [_known(key, text, wrong=number % 4 == 0) for number, (key, text) in enumerate(told_all)]
+    (copy.root / "synthweb").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows, TRUTH), copy.root / "synthweb" / "truth.parquet")
+    section = written(copy, tmp_path).split('<section id="truth">')[1].split("</section>")[0]
+    every = next(words(row) for row in re.findall(r"<tr>.*?</tr>", section, re.DOTALL) if "descriptive, all" in row)
+    assert every.startswith("Synthetic, descriptive, all 24 100 % 100 %")
+    assert every.endswith("75 % 75 % 0 % 0 %")
+    assert "Synthetic, short, kept" in words(section)
+
+
+def _known(key: str, caption: str, wrong: bool) -> dict[str, str | None]:
+    """Return a row of the truth: the scene that the caption describes, or one before another background."""
+    said = read(caption)
+    assert said is not None
+    things = tuple(
+        Thing(m.color or "", m.shape, m.texture or "", 0.5, 0.5, 0.2) for m in said.objects for _ in range(m.count)
+    )
+    kind: Kind = "count" if len(said.objects) < len(things) else "single" if len(things) == 1 else "pair"
+    background = next(color for color in BACKGROUNDS if (color == said.background) != wrong)
+    row: dict[str, str | None] = {name: "" for name in TRUTH.names}
+    return row | {"key": key, "scene": scene_json(Scene(things, said.relation, background, kind, 0)), "alt_right": None}
 
 
 @pytest.mark.parametrize(
