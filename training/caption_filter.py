@@ -17,7 +17,8 @@ from training.data import to_signed
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
 from training.matching_data import MatchingData
-from training.models.blip_filter import BlipFilter, BlipFilterConfig, filter_loss, save_filter
+from training.models.blip_filter import BlipFilter, BlipFilterConfig, save_filter
+from training.models.filter_loss import filter_loss
 from training.models.momentum_contrast import MomentumContrast
 from training.pairs import Pairs, crawl_pairs, human_pairs, joined
 from training.report import Reporter
@@ -45,7 +46,7 @@ def main(job: Job[CaptionFilterConfig, CaptionFilterInputs], reporter: Reporter)
         ("pretrain", MatchingData(crawl, tokenizer, seed=config.seed)),
         ("finetune", MatchingData(mixed, tokenizer, variants, mirror=True, seed=config.seed)),
     ):
-        task = FilterTask(model, momentum_contrast(model, config), checked, config.lm_weight)
+        task = FilterTask(model, momentum_contrast(model, config), checked, config.lm_weight, config.word_weight)
         train(task, data, getattr(config, phase), job.output, reporter, config.seed, config.precision, phase)
     save_filter(model, job.output)
     final = {name: float(value) for name, value in task.evaluate().items()}
@@ -80,20 +81,26 @@ def momentum_contrast(model: BlipFilter, config: CaptionFilterConfig) -> Momentu
 
 
 class FilterTask(Task):
-    """ITC + ITM + LM on augmented images."""
+    """ITC + ITM + LM + words on augmented images."""
 
     def __init__(
-        self, model: BlipFilter, momentum: MomentumContrast | None, held_out: MatchingData, lm_weight: float
+        self,
+        model: BlipFilter,
+        momentum: MomentumContrast | None,
+        held_out: MatchingData,
+        lm_weight: float,
+        word_weight: float,
     ) -> None:
         super().__init__()
         self.model = model
         self.momentum = momentum
         self.held_out = held_out
         self.lm_weight = lm_weight
+        self.word_weight = word_weight
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
         images = augment(batch["images"], generator)
-        return filter_loss(self.model, images, batch, generator, self.lm_weight, self.momentum)
+        return filter_loss(self.model, images, batch, generator, self.momentum, self.lm_weight, self.word_weight)
 
     @torch.no_grad()
     def evaluate(self) -> Figures:
@@ -104,7 +111,7 @@ class FilterTask(Task):
         batch = self.held_out.batch(indices, np.zeros_like(indices))
         generator = torch.Generator().manual_seed(0)
         images = to_signed(batch["images"])
-        loss, figures = filter_loss(self.model, images, batch, generator, self.lm_weight)
+        loss, figures = filter_loss(self.model, images, batch, generator, None, self.lm_weight, self.word_weight)
         return {"val/loss": loss, **{f"val/{name}": value for name, value in figures.items()}}
 
 

@@ -21,7 +21,8 @@ class MatchingData:
       of image i, so it is no negative of it;
     - ``image_ids``, ``text_ids`` (N,) int: equal for equal images and for equal texts, from batch to batch;
     - with ``variants``: ``true_texts`` (N, context), a shortened text each; ``false_texts`` (2N, context), the text
-      and then the shortened one, changed so that they are false; ``falsified`` (2N,) bool, where that was possible.
+      and then the shortened one, changed so that they are false; ``falsified`` (2N,) bool, where that was possible;
+      ``false_words`` (2N, context) bool, the tokens that were changed.
     """
 
     def __init__(
@@ -68,20 +69,23 @@ class MatchingData:
     def _variants(
         self, variants: TextVariants, indices: np.ndarray, epochs: np.ndarray, shown: list[tuple[int, bool]]
     ) -> Batch:
-        true, changed, changed_short = [], [], []
+        whole, true, changed, changed_short = [], [], [], []
         for index, epoch, image in zip(indices.tolist(), epochs.tolist(), shown, strict=True):
             rng = random.Random(f"{self.seed}/{epoch}/{index}")
             text = self.pairs.source.pairs[index].text
             text = mirrored(text) if image[1] else text
             short = variants.shortened(text, rng)
+            whole.append(text)
             true.append(short)
             changed.append(variants.changed(text, self._texts_of[image], rng))
             changed_short.append(variants.changed(short, self._texts_of[image], rng, exchange=False))
         false = changed + changed_short
+        before, after = self._tokenized(whole + true), self._tokenized([text or "" for text in false])
         return {
-            "true_texts": self._tokenized(true),
-            "false_texts": self._tokenized([text or "" for text in false]),
+            "true_texts": before[len(whole) :],
+            "false_texts": after,
             "falsified": torch.tensor([text is not None for text in false]),
+            "false_words": torch.stack([differing(*rows) for rows in zip(before, after, strict=True)]),
         }
 
     def _tokenized(self, texts: list[str]) -> Tensor:
@@ -89,3 +93,20 @@ class MatchingData:
         if new:
             self._tokens.update(zip(new, self.tokenizer(new), strict=True))
         return torch.stack([self._tokens[text] for text in texts])
+
+
+def differing(before: Tensor, after: Tensor) -> Tensor:
+    """Return which tokens of ``after`` (L,) are not those of ``before`` (L,), bool (L,).
+
+    Where a text grew longer or shorter, that is what lies between the common beginning and the common end.
+    """
+    old, new = (text[: int(text.argmax()) + 1] for text in (before, after))  # the end of text has the highest number
+    found = torch.zeros_like(after, dtype=torch.bool)
+    if len(old) == len(new):
+        found[: len(new)] = old != new
+        return found
+    shorter = min(len(old), len(new))
+    beginning = int((old[:shorter] == new[:shorter]).int().cumprod(dim=0).sum())
+    end = int((old.flip(0)[: shorter - beginning] == new.flip(0)[: shorter - beginning]).int().cumprod(dim=0).sum())
+    found[beginning : len(new) - end] = True
+    return found

@@ -28,10 +28,11 @@ from training.data import load_images, to_signed
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
 from training.matching_data import MatchingData
-from training.models.blip_filter import BlipFilter, language_loss, trimmed
+from training.models.blip_filter import BlipFilter, trimmed
 from training.models.cached_blip import CachedBlip
 from training.models.decode import decode, detokenize
 from training.models.decoder import Ending
+from training.models.filter_loss import language_loss
 from training.pairs import crawl_pairs, human_pairs
 from training.report import Reporter
 from training.score import score_captions
@@ -66,12 +67,15 @@ def main(job: Job[SharingConfig, SharingInputs], reporter: Reporter) -> None:
         optimizer = config.pretrain if phase == "pretrain" else config.finetune
         train(task, data, optimizer, job.output, reporter, config.seed, config.precision, phase)
 
+    def matching(model: BlipFilter, lm_weight: float) -> Task:
+        return FilterTask(model, momentum_contrast(model, config), checked, lm_weight, config.word_weight)
+
     pretrained = build_filter(config, tokenizer)
-    learn(FilterTask(pretrained, momentum_contrast(pretrained, config), checked, config.lm_weight), alike, "pretrain")
+    learn(matching(pretrained, config.lm_weight), alike, "pretrain")
     captioner, caption_filter, shared = (copy.deepcopy(pretrained) for _ in range(3))
     learn(CaptionTask(captioner, checked), taught, "captioner")
-    learn(FilterTask(caption_filter, momentum_contrast(caption_filter, config), checked, 0.0), taught, "filter")
-    learn(FilterTask(shared, momentum_contrast(shared, config), checked, config.lm_weight), taught, "shared")
+    learn(matching(caption_filter, 0.0), taught, "filter")
+    learn(matching(shared, config.lm_weight), taught, "shared")
 
     keys, images = load_images([inputs.heldout], config.image_size)
     for directory in ("captions", "scores"):

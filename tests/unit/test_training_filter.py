@@ -13,7 +13,8 @@ from training.caption_filter import main as train_filter
 from training.config import CaptionFilterConfig
 from training.job import Job
 from training.matching_data import MatchingData
-from training.models.blip_filter import BlipFilter, BlipFilterConfig, draw_negative, filter_loss, load_filter
+from training.models.blip_filter import BlipFilter, BlipFilterConfig, load_filter
+from training.models.filter_loss import draw_negative, filter_loss
 from training.models.momentum_contrast import MomentumContrast
 from training.pairs import Pair, PairData, Pairs, joined
 from training.report import Reporter

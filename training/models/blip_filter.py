@@ -5,13 +5,12 @@ image-grounded text encoder (ITM), and with causal self-attention of its own as 
 which gives the image encoder and the cross-attention a target per word instead of one bit per pair.
 
 Source: Li et al., "BLIP" (2022), section 3 (all parameters but the self-attention are shared between encoder and
-decoder) and section 4.3. Left out at this size: the momentum encoder and its queue.
+decoder) and section 4.3. Not in the paper: a head that tells which words are wrong, from the states before the last
+layer; it is used in training alone, where it gives every word of a changed text its own target.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,9 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.models.stem import ConvStem, grid_positions
-
-if TYPE_CHECKING:
-    from training.models.momentum_contrast import MomentumContrast
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -88,6 +84,7 @@ class BlipFilter(nn.Module):
         self.text_projection = nn.Linear(width, config.embed_dim)
         self.temperature = nn.Parameter(torch.tensor(0.07))
         self.itm_head = nn.Linear(width, 2)
+        self.word_head = nn.Linear(width, 1)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
 
     def encode_image(self, images: Tensor) -> Grounding:
@@ -100,13 +97,19 @@ class BlipFilter(nn.Module):
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Return unit-norm ITC embeddings (N, embed_dim)."""
-        return F.normalize(self.text_projection(self._first(self._embed(tokens), tokens)), dim=-1)
+        first, _ = self._first(self._embed(tokens), tokens)
+        return F.normalize(self.text_projection(first), dim=-1)
 
     def match(self, tokens: Tensor, grounding: Grounding, images: Tensor) -> Tensor:
         """Return ITM logits (N, 2), unmatched and matched, of each text and the image with the number beside it."""
+        return self.match_words(tokens, grounding, images)[0]
+
+    def match_words(self, tokens: Tensor, grounding: Grounding, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what ``match`` does, and the logits (N, L) that each token is wrong, from the last layer but one."""
         x = self._embed(tokens)
         x = torch.cat([x[:, :1] + self.encode_token, x[:, 1:]], dim=1)
-        return self.itm_head(self._first(x, tokens, grounding.of(images)))
+        first, words = self._first(x, tokens, grounding.of(images))
+        return self.itm_head(first), self.word_head(words)[:, :, 0]
 
     def next_tokens(self, tokens: Tensor, grounding: Grounding) -> Tensor:
         """Return LM logits (N, L, V) of image i and text i: position j predicts token j + 1."""
@@ -119,68 +122,27 @@ class BlipFilter(nn.Module):
         """Return what cosines are multiplied with: one over the temperature, which stays in [0.001, 0.5]."""
         return 1 / self.temperature.clamp(0.001, 0.5)
 
-    def _first(self, x: Tensor, tokens: Tensor, seen: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
-        """Return the last state of the first token (N, width); the last layer computes no other."""
-        mask = self._padding_mask(tokens)
-        for number, layer in enumerate(self.text_layers, start=1):
-            rows = 1 if number == len(self.text_layers) else None
-            x = layer(x, mask, None if seen is None else seen[number - 1], rows=rows)
-        return self.text_norm(x[:, 0])
+    def _first(
+        self, x: Tensor, tokens: Tensor, seen: list[tuple[Tensor, Tensor]] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the last state of the first token (N, width), the only one that the last layer computes, and the
+        states of all tokens before that layer (N, L, width).
+        """
+        mask = self.real(tokens)[:, None, None]
+        last = len(self.text_layers) - 1
+        for number, layer in enumerate(self.text_layers):
+            if number == last:
+                words = self.text_norm(x)
+            x = layer(x, mask, None if seen is None else seen[number], rows=1 if number == last else None)
+        return self.text_norm(x[:, 0]), words
 
     def _embed(self, tokens: Tensor) -> Tensor:
         return self.token_embedding(tokens) + self.text_position[: tokens.shape[1]]
 
-    def _padding_mask(self, tokens: Tensor) -> Tensor:
-        """Return (N, 1, 1, L), True where a token may be attended to: up to the first end of text."""
+    def real(self, tokens: Tensor) -> Tensor:
+        """Return which tokens are no padding (N, L): those up to the first end of text."""
         ended = (tokens == self.config.end_token).int().cumsum(dim=1)
-        return ((ended == 0) | ((tokens == self.config.end_token) & (ended == 1)))[:, None, None]
-
-
-def filter_loss(
-    model: BlipFilter,
-    images: Tensor,
-    batch: Mapping[str, Any],
-    generator: torch.Generator,
-    lm_weight: float = 0.0,
-    momentum: "MomentumContrast | None" = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return ITC + ITM + ``lm_weight`` · LM and figures.
-
-    ``batch`` is what ``training.matching_data`` says; ``images`` (N, 3, S, S) in [-1, 1] take the place of its own.
-    Texts that are known to be true of an image share its ITC target, and those or what they imply are never drawn as
-    its ITM negatives. The others are, with probability softmax(similarity) + 1e-4: per pair one hard text for the
-    image and one hard image for the text. Variants of the text, where there are any, are further matches and negatives.
-    """
-    tokens, positives = trimmed(batch["tokens"], model.config.end_token), batch["positives"]
-    grounding = model.encode_image(images)
-    text = model.encode_text(tokens)
-    similarity = model.scale() * grounding.embedding.float() @ text.float().T
-    excused = batch["implied"] | positives
-    if momentum is None:
-        itc = (_contrast(similarity, positives, excused) + _contrast(similarity.T, positives.T, excused.T)) / 2
-    else:
-        itc = momentum(model, images, tokens, grounding.embedding.float(), text.float(), batch)
-
-    with torch.no_grad():
-        hard_text = draw_negative(similarity, excused, generator)
-        hard_image = draw_negative(similarity.T, excused.T, generator)
-    itm, figures = _matching_loss(model, grounding, batch, hard_text, hard_image)
-    loss = itc + itm
-    figures["itc_loss"] = itc.detach()
-    if lm_weight:
-        lm = language_loss(model, grounding, tokens)
-        loss = loss + lm_weight * lm
-        figures["lm_loss"] = lm.detach()
-    return loss, figures
-
-
-def language_loss(model: BlipFilter, grounding: Grounding, tokens: Tensor) -> Tensor:
-    """Return the cross-entropy of every next token of text i given image i, label smoothing 0.1 (BLIP, section 3.2)."""
-    return F.cross_entropy(
-        model.next_tokens(tokens, grounding)[:, :-1].float().flatten(0, 1),
-        tokens[:, 1:].masked_fill(~model._padding_mask(tokens)[:, 0, 0, 1:], -100).flatten(),
-        label_smoothing=0.1,
-    )
+        return (ended == 0) | ((tokens == self.config.end_token) & (ended == 1))
 
 
 def trimmed(tokens: Tensor, end_token: int) -> Tensor:
@@ -199,54 +161,6 @@ def load_filter(directory: Path) -> BlipFilter:
     model = BlipFilter(BlipFilterConfig.model_validate_json((directory / CONFIG_FILE).read_text()))
     model.load_state_dict(load_file(directory / WEIGHTS_FILE))
     return model.eval()
-
-
-CHUNKS = 3
-
-
-def _matching_loss(
-    model: BlipFilter, grounding: Grounding, batch: Mapping[str, Any], hard_text: Tensor, hard_image: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the ITM cross-entropy, with the shares of matches and of negatives that are told right.
-
-    Matches and negatives weigh the same, however many there are: at 0.5 a text is as likely to be the one as the other.
-    Texts go through the model by length, in ``CHUNKS``, so that few of them are padded much.
-    """
-    tokens, own = batch["tokens"], torch.arange(len(hard_text), device=hard_text.device)
-    parts = [(tokens, own, MATCH), (tokens[hard_text], own, NO_MATCH), (tokens, hard_image, NO_MATCH)]
-    if "true_texts" in batch:
-        told = batch["falsified"]
-        parts += [(batch["true_texts"], own, MATCH), (batch["false_texts"][told], own.repeat(2)[told], NO_MATCH)]
-    texts, images = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-    labels = torch.cat([torch.full_like(part[1], part[2]) for part in parts])
-    order = (texts == model.config.end_token).int().argmax(dim=1).argsort()
-    logits = torch.cat(
-        [
-            model.match(trimmed(texts[chunk], model.config.end_token), grounding, images[chunk]).float()
-            for chunk in order.chunk(CHUNKS)
-        ]
-    )
-    labels = labels[order]
-    right = (logits.argmax(dim=1) == labels).float()
-    each = F.cross_entropy(logits, labels, reduction="none")
-    itm = (each[labels == MATCH].mean() + each[labels == NO_MATCH].mean()) / 2
-    figures = {"itm_loss": itm.detach(), "itm_recall": right[labels == MATCH].mean()}
-    return itm, {**figures, "itm_rejection": right[labels == NO_MATCH].mean()}
-
-
-def _contrast(similarity: Tensor, positives: Tensor, excused: Tensor) -> Tensor:
-    """Return the cross-entropy of each row against its positives; what is excused and no positive is left out."""
-    target = positives.float() / positives.sum(dim=1, keepdim=True)
-    return F.cross_entropy(similarity.masked_fill(excused & ~positives, -1e4), target)
-
-
-def draw_negative(similarity: Tensor, positives: Tensor, generator: torch.Generator) -> Tensor:
-    """Return for each row one column that is no positive; any other column where all are positives."""
-    weights = similarity.float().softmax(dim=1) + 1e-4
-    weights = weights.masked_fill(positives, 0)
-    alone = weights.sum(dim=1, keepdim=True) == 0
-    weights = torch.where(alone, 1 - torch.eye(len(weights), device=weights.device), weights)
-    return torch.multinomial(weights, 1, generator=generator)[:, 0]
 
 
 class _Attention(nn.Module):
