@@ -91,8 +91,12 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pipes is not None:
-            self._pipes.close(error if isinstance(error, Exception) else None)
+        if self._pipes is None:
+            return
+        if isinstance(error, Exception):
+            self._pipes.__exit__(kind, error, trace)
+        else:
+            self._pipes.close()
 
 
 def draw_loss(rows: list[dict[str, Any]], title: str, path: Path) -> None:

@@ -27,6 +27,10 @@ if what == "hang":
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     (out / "pids").write_text(f"{__import__('os').getpid()} {child.pid}")
     time.sleep(600)
+if what == "raise":
+    from training.report import Reporter
+    with Reporter("trained", out, {}):
+        raise RuntimeError("the weights do not fit the model")
 if what == "good":
     (out / "run.json").write_text(json.dumps({"steps": 2, "final": {"loss": 0.25}}))
 """
@@ -58,7 +62,12 @@ def test_a_job_that_ends_well_gives_its_figures(job_module: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("what", "said"), [("fail", "the shard 00000.tar is truncated"), ("nothing", "did not finish its work")]
+    ("what", "said"),
+    [
+        ("fail", "the shard 00000.tar is truncated"),
+        ("raise", "RuntimeError: the weights do not fit the model"),
+        ("nothing", "did not finish its work"),
+    ],
 )
 def test_a_job_that_fails_is_told_in_one_line(job_module: str, tmp_path: Path, what: str, said: str) -> None:
     result = run(job_module, what, tmp_path / "out")
