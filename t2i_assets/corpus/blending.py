@@ -130,10 +130,10 @@ def blend_tables(recipe: BlendRecipe, corpus: Corpus) -> tuple[dict[str, pa.Tabl
     """
     samples, left_out, would_go = _taking_part(recipe, corpus)
     tables, figures = {}, {}
-    for consumer, weights in {EVERYONE: recipe.weights, **recipe.consumers}.items():
-        name = recipe.name if consumer == EVERYONE else f"{recipe.name}, {consumer}"
+    tables[EVERYONE], summary = _table(recipe.name, recipe.weights, recipe.filtered, corpus, samples)
+    for consumer, weights in recipe.consumers.items():
+        name = f"{recipe.name}, {consumer}"
         tables[consumer], figures[consumer] = _table(name, weights, recipe.filtered, corpus, samples)
-    summary = figures.pop(EVERYONE)
     summary["left_out"] = {**left_out, "no_caption": summary.pop("no_caption")}
     return tables, {**summary, "would_go": would_go, **({"consumers": figures} if figures else {})}
 

@@ -219,7 +219,7 @@ class _Bench:
         found = np.array([words.find(text) for text in distinct.dictionary.to_pylist()] + [None], object)
         told = np.array([f"{words.name}: {phrase}" if phrase else None for phrase in found], object)
         of_text = distinct.indices.to_numpy()
-        listed = np.not_equal(found, None)[of_text]
+        listed = np.array([phrase is not None for phrase in found])[of_text]
         if words.sources is not None:
             listed &= self.is_of(words.sources)
         self.reject(listed, "listed_word", detail=told[of_text])

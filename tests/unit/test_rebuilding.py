@@ -36,7 +36,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return make_home(tmp_path_factory.mktemp("home"), samples=40, scenes=6)
+    return make_home(tmp_path_factory.mktemp("home"), samples=24, scenes=6)
 
 
 def rebuild(
