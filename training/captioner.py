@@ -1,6 +1,6 @@
 """Job: a captioner in two styles. CoCa is pretrained on the crawl's (image, alt text) pairs, then finetuned twice on
-human captions: on descriptive ones (everything), and from there on short ones (the main subject). In this order the
-few images teach most: whoever can say everything learns in a few steps to say less.
+human captions: on descriptive ones (everything), and from there on short ones (the main subject): whoever can say
+everything learns in a few steps to say less. Between the two it learns from its own captions of the crawl.
 
 Source: Betker et al., "Improving Image Generation with Better Captions" (DALL·E 3), section 2.
 """
@@ -20,8 +20,9 @@ from training.data import to_signed
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
 from training.models.coca import Captioner, build_coca, coca_config, coca_loss, save_captioner
-from training.pairs import PairData, Style, crawl_pairs, human_pairs
+from training.pairs import PairData, Style, crawl_pairs, human_pairs, joined
 from training.report import Reporter
+from training.self_training import sure_captions
 from training.tokenizer import MERGES, load
 
 
@@ -58,13 +59,17 @@ def main(job: Job[CaptionerConfig, CaptionerInputs], reporter: Reporter) -> None
         train(task, data, getattr(config, phase), job.output, reporter, config.seed, config.precision, phase)
         return task
 
-    learn(
-        PairData(crawl_pairs(inputs.shards, config.image_size), tokenizer), None, config.contrastive_weight, "pretrain"
-    )
+    crawl = crawl_pairs(inputs.shards, config.image_size)
+    learn(PairData(crawl, tokenizer), None, config.contrastive_weight, "pretrain")
     final: dict[str, Any] = {}
     for style in STYLES:
-        pairs, held_out = human_pairs(inputs.human, config.image_size, style).split(config.held_out)
-        task = learn(PairData(pairs, tokenizer, mirror=True), PairData(held_out, tokenizer), 0.0, style)
+        human, held_out = human_pairs(inputs.human, config.image_size, style).split(config.held_out)
+        task = learn(PairData(human, tokenizer, mirror=True), PairData(held_out, tokenizer), 0.0, style)
+        if style == "descriptive" and config.self_training.steps:
+            sure = sure_captions(captioner, crawl, config.views, config.seed)
+            final["self_training/captions"] = len(sure.pairs)
+            both = PairData(joined(human, sure), tokenizer, mirror=True)
+            task = learn(both, PairData(held_out, tokenizer), 0.0, "self_training")
         final |= {f"{style}/{name}": float(value) for name, value in task.evaluate().items()}
         save_captioner(captioner, inputs.tokenizer / MERGES, job.output / style)
     reporter.finish(parameters=sum(p.numel() for p in captioner.model.parameters()), **final)

@@ -174,6 +174,11 @@ class CaptionerConfig(JobConfig):
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
     pretrain: OptimizerConfig = OptimizerConfig(steps=60, batch_size=32, lr=1e-3)
     descriptive: OptimizerConfig = OptimizerConfig(steps=1200, batch_size=32, lr=1e-3)
+    self_training: OptimizerConfig = Field(
+        default=OptimizerConfig(steps=500, batch_size=32, lr=5e-4),
+        description="Finetuning on human captions and on the captioner's own of the crawl; 0 steps leave it out.",
+    )
+    views: int = Field(default=3, ge=1, description="Views of a picture that must be captioned alike to teach.")
     short: OptimizerConfig = OptimizerConfig(steps=100, batch_size=32, lr=5e-4)
 
 

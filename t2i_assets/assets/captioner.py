@@ -69,7 +69,7 @@ def tokenizer(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ove
 
 
 @dg.asset(
-    **GROUP, deps=[tokenizer, shards, human_captions], kinds={"pytorch", "open_clip"}, code_version="2", pool="training"
+    **GROUP, deps=[tokenizer, shards, human_captions], kinds={"pytorch", "open_clip"}, code_version="3", pool="training"
 )
 def captioner(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """CoCa pretrained on the crawl's alt texts, then finetuned twice on human captions: short and descriptive."""

@@ -33,6 +33,7 @@ CONFIG = {
     "pretrain": STEPS,
     "short": STEPS,
     "descriptive": STEPS,
+    "self_training": STEPS,
     "held_out": 0.2,
 }
 
