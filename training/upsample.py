@@ -37,7 +37,7 @@ def main(job: Job[UpsampleConfig, UpsampleInputs], reporter: Reporter) -> None:
     sampling = Sampling(config.candidates, config.top_p, config.temperature, config.max_tokens, config.batch_size)
     upsampler = load_upsampler(job.inputs.upsampler, config.precision)
     asked = read_prompts(source, config.style)
-    rows = []
+    rows: list[dict[str, Any]] = []
     texts = [row["prompt"] for row in asked]
     for start in range(0, len(texts), PROMPTS_PER_PASS):
         part = texts[start : start + PROMPTS_PER_PASS]

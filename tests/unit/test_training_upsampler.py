@@ -15,7 +15,9 @@ from t2i_assets.corpus.tables import read_rows, write_table
 from tests.unit.caption_layers import COLORS, descriptive, write_layers
 from training.config import SurvivalConfig, UpsampleConfig, UpsamplerConfig
 from training.job import Job
+from training.models.decode import detokenize
 from training.report import Reporter
+from training.tokenizer import load
 from training.upsample import UpsampleInputs
 from training.upsample import main as apply
 from training.upsampler import UpsamplerInputs
@@ -23,6 +25,7 @@ from training.upsampler import main as make
 from training.upsamplers.backends import load_upsampler
 from training.upsamplers.examples import less_words, prompt_for, read_examples
 from training.upsamplers.survival import survives
+from training.upsamplers.trained import respelled
 
 torch.set_num_threads(1)
 
@@ -145,6 +148,14 @@ def test_a_prompt_becomes_the_same_whatever_stands_beside_it(corpus: Path, tmp_p
     alone = apply_to(corpus / "upsampler", texts(tmp_path, "ball"), tmp_path / "alone", batch_size=1)
     assert alone[0]["upsampled"] == several[2]["upsampled"]
     assert alone[0]["log_probability"] == pytest.approx(several[2]["log_probability"], abs=1e-4)
+
+
+def test_words_that_tokens_part_are_whole_again(corpus: Path) -> None:
+    tokenizer = load(corpus / "tokenizer", 48)
+    prompt = "12 T-shirts, a \\ and 4k"
+    written = detokenize(tokenizer, tokenizer.encode(prompt + " on 1 floor"))
+    assert written != prompt.lower() + " on 1 floor"
+    assert respelled(written, prompt, tokenizer) == prompt.lower() + " on 1 floor"
 
 
 def test_another_seed_may_write_another_text(corpus: Path, tmp_path: Path) -> None:

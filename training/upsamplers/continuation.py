@@ -5,7 +5,7 @@ Prefixes are batched by length, so no position is padding and no mask is needed.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ class CausalDecoder:
         """Go on with ``rows`` (M,), numbers of present ones."""
         self.cache.batch_select_indices(rows)
 
-    def _forward(self, tokens: Tensor, cache: object) -> tuple[Tensor, object]:
+    def _forward(self, tokens: Tensor, cache: Any) -> tuple[Tensor, Any]:
         output = self.model(input_ids=tokens, past_key_values=cache, use_cache=True)
         return output.logits[:, -1].float(), output.past_key_values
 

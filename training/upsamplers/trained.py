@@ -34,7 +34,9 @@ class TrainedUpsampler:
         written = continuations(self.model, prefixes, prompts, seed, (end,), (start,), sampling)
         return [
             [
-                Candidate(self._spelled(detokenize(self.tokenizer, text.tokens), prompt), text.log_probability)
+                Candidate(
+                    respelled(detokenize(self.tokenizer, text.tokens), prompt, self.tokenizer), text.log_probability
+                )
                 for text in texts
             ]
             for prompt, texts in zip(prompts, written, strict=True)
@@ -50,13 +52,14 @@ class TrainedUpsampler:
         self.model.save_pretrained(directory)
         shutil.copy(tokenizer / MERGES, directory / MERGES)
 
-    def _spelled(self, text: str, prompt: str) -> str:
-        """Return ``text`` with the words of the prompt as they stood there: tokens part ``t-shirt`` and ``12``."""
-        for word in dict.fromkeys(prompt.lower().split()):
-            parted = detokenize(self.tokenizer, self.tokenizer.encode(word))
-            if parted != word:
-                text = re.sub(rf"(?<!\w){re.escape(parted)}(?!\w)", lambda _, word=word: word, text)
-        return text
+
+def respelled(text: str, prompt: str, tokenizer: SimpleTokenizer) -> str:
+    """Return a detokenized ``text`` with the words of the prompt as they stood there: tokens part ``t-shirt``."""
+    for word in dict.fromkeys(word.strip(",.;:!?") for word in prompt.lower().split()):
+        parted = detokenize(tokenizer, tokenizer.encode(word))
+        if parted != word:
+            text = re.sub(rf"(?<!\w){re.escape(parted)}(?!\w)", word.replace("\\", r"\\"), text)
+    return text
 
 
 def new_upsampler(config: UpsamplerConfig, tokenizer: SimpleTokenizer) -> TrainedUpsampler:
