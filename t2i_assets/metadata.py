@@ -255,7 +255,7 @@ def _commonest(source: SourceTics, tic: str, count: int = 3) -> str:
     """Return the first texts of a tic with what is counted, safe inside a Markdown table."""
     form = ".1f" if tic == "overused" else ".1%"
     shown = [f"{_plain(text)} {format(value, form)}" for text, value in source.texts.get(tic, ())[:count]]
-    return "<br>".join(shown) or "–"
+    return " · ".join(shown) or "–"
 
 
 def _plain(text: str) -> str:

@@ -111,7 +111,7 @@ def disagreement(agreements: Sequence["Agreement"], config: CaptionReportConfig)
         what = f"it is certain (ITM {config.certain:g} and more) of"
         yield Measured(found.source, what, found.certain, config.max_certain)
         if alt is not None and alt.rejected:
-            what = f"rejected as a part of the rejected alt texts ({_percent(alt.rejected)}) are"
+            what = f"its rejection rate as a part of that of alt texts ({_percent(alt.rejected)}) is"
             part = found.rejected / alt.rejected
             yield Measured(found.source, what, part, config.min_rejected_to_alt, above=False)
 

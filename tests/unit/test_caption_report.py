@@ -194,7 +194,7 @@ ALT = Agreement("alt", 100, 0.6, 0.1, (0.1, 0.4, 0.8))
         (0.25, 0.2, []),
         (0.08, 0.2, ["the filter rejects 8.0 %"]),
         (0.25, 0.95, ["it is certain (ITM 0.99 and more) of 95.0 %"]),
-        (0.0, 0.2, ["the filter rejects 0.0 %", "rejected as a part of the rejected alt texts (60.0 %) are 0.0 %"]),
+        (0.0, 0.2, ["the filter rejects 0.0 %", "its rejection rate as a part of that of alt texts (60.0 %) is 0.0 %"]),
     ],
 )
 def test_a_filter_that_agrees_too_much_is_told(rejected: float, certain: float, outside: list[str]) -> None:
