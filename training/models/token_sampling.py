@@ -14,7 +14,7 @@ from torch import Tensor
 from training.models.decoder import Decoder, Ending, Written
 
 LIKELIEST = 256
-"""Tokens that are ranked first; all of them only where these do not hold the nucleus."""
+"""Tokens of a large vocabulary that are ranked first; all of them only where these do not hold the nucleus."""
 
 
 def sample(
@@ -77,9 +77,11 @@ def pick_tokens(logits: Tensor, chances: Tensor, top_p: float, temperature: floa
 
 
 def _draw_from_nucleus(probability: Tensor, chances: Tensor, top_p: float) -> Tensor:
-    ranked, order = largest(probability, LIKELIEST)
-    if bool((ranked.sum(dim=1) < top_p).any()):
-        ranked, order = probability.sort(dim=1, descending=True, stable=True)
+    if probability.shape[1] > 4 * LIKELIEST:
+        ranked, order = largest(probability, LIKELIEST)
+        if bool((ranked.sum(dim=1) >= top_p).all()):
+            return order.gather(1, _draw_ranked(ranked, chances, top_p))
+    ranked, order = probability.sort(dim=1, descending=True, stable=True)
     return order.gather(1, _draw_ranked(ranked, chances, top_p))
 
 
