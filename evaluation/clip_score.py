@@ -84,10 +84,5 @@ def image_size_of(model: CLIP) -> int:
     return int(size[0] if isinstance(size, tuple) else size)
 
 
-def hessel(cosine: float) -> float:
-    """Return CLIP-S of Hessel et al. (2021) from a cosine of a prompt that was given with their prefix."""
-    return 2.5 * max(cosine, 0.0)
-
-
 if __name__ == "__main__":
     run(main, ClipScoreConfig, EvaluationInputs)

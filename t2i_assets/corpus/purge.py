@@ -5,6 +5,7 @@ stay, for they keep what was purged from coming back (``suppression``).
 """
 
 import json
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ def carry_out(home: Home, purge: Purge) -> None:
         purge_artifact(path, victims, show_nothing=path in tainted_places)
     purge_ledgers(home, victims)
     home.report.unlink(missing_ok=True)
+    shutil.rmtree(home.root / "tics", ignore_errors=True)  # texts that several captions share stand there without keys
     about = {"purge": purge.plan["name"], "reason": purge.plan["reason"], "purged_at": purge.plan["purged_at"]}
     rows = [{**about, **{name: row[name] for name in ("snapshot", "key", "rule")}} for row in purge.plan["samples"]]
     write_table(purge.path / "purges.parquet", rows, PURGES)
