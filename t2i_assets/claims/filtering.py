@@ -14,7 +14,7 @@ from t2i_assets.corpus.verdicts import KEPT, VerdictRules, judge
 
 BLIP = "Li et al. 2022 (BLIP), section 4.3"
 WANTED_AREA = 0.95
-BY_SCORE = ("itm_below_threshold", "itc_below_threshold", KEPT)
+BY_SCORE = ("itm_below_threshold", "itc_below_threshold", "clip_below_threshold", KEPT)
 """Reasons of texts that the hygiene rules leave to the filter."""
 
 Row = Mapping[str, Any]
