@@ -217,7 +217,7 @@ class CaptionFilterConfig(JobConfig):
     crawl_share: float = Field(default=0.0, ge=0, lt=1, description="Share of the crawl's pairs in finetuning.")
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
     pretrain: OptimizerConfig = OptimizerConfig(steps=60, batch_size=32, lr=1e-3)
-    finetune: OptimizerConfig = OptimizerConfig(steps=900, batch_size=32, lr=1e-3)
+    finetune: OptimizerConfig = OptimizerConfig(steps=600, batch_size=32, lr=1e-3)
 
 
 class SharingConfig(CaptionFilterConfig):
