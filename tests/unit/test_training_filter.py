@@ -12,7 +12,7 @@ from training.caption_filter import CaptionFilterInputs
 from training.caption_filter import main as train_filter
 from training.config import CaptionFilterConfig
 from training.job import Job
-from training.matching_data import MatchingData
+from training.matching_data import MatchingData, differing
 from training.models.blip_filter import BlipFilter, BlipFilterConfig, load_filter
 from training.models.filter_loss import draw_negative, filter_loss
 from training.models.momentum_contrast import MomentumContrast
@@ -151,6 +151,19 @@ def test_variants_come_with_a_flag_where_a_text_could_not_be_made_false(corpus: 
     assert batch["falsified"].tolist() == [False, True, True, False, True, True]
     assert "a red circle" in said[1] and "a star" in said[2]
     assert batch["true_texts"].shape == batch["tokens"].shape
+
+
+def test_the_tokens_of_a_text_that_were_changed_are_known(corpus: Path) -> None:
+    tokenizer = load(corpus / "tokenizer", 16)
+
+    def changed(before: str, after: str) -> str:
+        old, new = tokenizer([before, after])
+        return tokenizer.decode(new[differing(old, new)].tolist()).strip()
+
+    assert changed("a red star and a blue circle", "a red star and a green circle") == "green"
+    assert changed("a red star and a blue circle", "a blue star and a red circle") == "blue red"
+    assert changed("a red star above a circle", "a red star xylophone a circle") == "xylophone"
+    assert changed("a star", "a star") == ""
 
 
 def test_the_momentum_encoder_follows_slowly_and_the_queue_keeps_the_newest_pairs(corpus: Path) -> None:

@@ -70,7 +70,7 @@ class BlipFilter(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.stem = ConvStem(config.patch_size, width, config.stem_blocks)
+        self.stem = ConvStem(config.patch_size, width, config.stem_blocks).to(memory_format=torch.channels_last)
         self.patch_position = nn.Parameter(grid_positions(config.image_size // config.patch_size, width))
         self.image_layers = nn.ModuleList(_ImageLayer(width, config.heads) for _ in range(config.image_layers))
         self.image_norm = nn.LayerNorm(width)
