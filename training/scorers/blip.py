@@ -18,7 +18,7 @@ MATCH = 1
 class BlipScorer:
     """``model`` is a BlipForImageTextRetrieval, ``processor`` the BlipProcessor that belongs to it."""
 
-    kinds = ("itm", "itc")
+    kinds: tuple[str, ...] = ("itm", "itc")
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:
         self.model = model.eval()

@@ -13,7 +13,7 @@ from training.models.clip import image_size, preprocess
 class ClipScorer:
     """``model`` is a CLIP of open_clip, ``tokenizer`` what open_clip has for it."""
 
-    kinds = ("clip",)
+    kinds: tuple[str, ...] = ("clip",)
 
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
         self.model = model.eval()

@@ -15,7 +15,7 @@ from training.tokenizer import load
 class FilterScorer:
     """What ``training.caption_filter`` trained."""
 
-    kinds = ("itm", "itc")
+    kinds: tuple[str, ...] = ("itm", "itc")
 
     def __init__(self, model: BlipFilter, tokenizer: SimpleTokenizer, name: str) -> None:
         self.model = model
