@@ -229,7 +229,7 @@ def _captions(home: _Builder, samples: int) -> None:
         return {"captions": len(synthetic)}
 
     home.publish(
-        "synthetic_captions", lambda _: home.home.captions(writer.digest, SNAPSHOT), write_synthetic,
+        "synthetic_captions", lambda _: home.home.captions(writer.digest, digest([0.9, 3]), SNAPSHOT), write_synthetic,
         partition=SNAPSHOT, inputs={"captioner": ("captioner", WHOLE), "shards": ("shards", SNAPSHOT)}, seconds=48.0,
     )  # fmt: skip
     texts = alt_captions(shards) + synthetic

@@ -229,12 +229,53 @@ class SharingConfig(CaptionFilterConfig):
     caption_batch_size: int = Field(default=200, gt=0, description="Images per pass when captions are written.")
 
 
+class CaptionStyleConfig(BaseModel):
+    """One of the two kinds of captions that are written of every image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    style: Literal["short", "descriptive"] = Field(description="Kind of caption; its source is 'synthetic_<style>'.")
+    prompt: str = Field(
+        default="",
+        description="What the model is given first, to be continued or, by BLIP-2, answered; no part of the caption.",
+    )
+
+
 class RecaptionConfig(JobConfig):
     """Writing synthetic captions."""
 
     captioner_digest: str = Field(default="", description="Digest of the captioner, written on every caption.")
+    backend: Literal["coca", "blip", "blip2"] = Field(
+        default="coca", description="Kind of captioner: CoCa of open_clip, BLIP or BLIP-2 of transformers."
+    )
+    model: str | None = Field(
+        default=None,
+        description="The captioner: a name that open_clip or the Hugging Face hub knows, or the path of a directory; "
+        "null takes the pipeline's own, which is then trained first.",
+    )
+    pretrained: str | None = Field(
+        default=None, description="Weights of a CoCa that is named: a tag as open_clip lists them, or a file."
+    )
+    revision: str | None = Field(default=None, description="Branch, tag or commit of a BLIP or BLIP-2 that is named.")
+    styles: tuple[CaptionStyleConfig, ...] = Field(
+        default=(CaptionStyleConfig(style="descriptive"), CaptionStyleConfig(style="short")),
+        min_length=1,
+        description="Captions of every image: one of each style, with the prompt that asks a named model for it.",
+    )
     batch_size: int = Field(default=256, gt=0, description="Images per pass.")
     decode: DecodeConfig = DecodeConfig()
+
+    @model_validator(mode="after")
+    def _names_its_model(self) -> "RecaptionConfig":
+        if self.backend != "coca" and self.model is None:
+            raise ValueError(f"the back end {self.backend!r} needs the name or path of a model in 'model'")
+        if self.pretrained is not None and (self.model is None or self.backend != "coca"):
+            raise ValueError("'pretrained' names the weights of a CoCa that is named in 'model'")
+        if self.revision is not None and self.backend == "coca":
+            raise ValueError("'revision' is one of a BLIP or BLIP-2: a CoCa's weights are named in 'pretrained'")
+        if len({style.style for style in self.styles}) < len(self.styles):
+            raise ValueError("'styles' names a style twice: an image gets one caption of each")
+        return self
 
 
 class ScoreConfig(JobConfig):

@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +58,19 @@ def load_images(
                     seen.add(row["key"])
     pixels = np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8)
     return found, torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def shard_batches(table: Path, size: int, batch_size: int) -> Iterator[tuple[list[str], Tensor]]:
+    """Yield the images of the shard of ``table`` as ``load_images`` reads them, at most ``batch_size`` at a time."""
+    rows = read_rows(table, SAMPLES, ["key", "image_offset", "image_bytes"])
+    with table.with_suffix(".tar").open("rb") as tar:
+        for start in range(0, len(rows), batch_size):
+            part = rows[start : start + batch_size]
+            images = []
+            for row in part:
+                tar.seek(row["image_offset"])
+                images.append(_decode(tar.read(row["image_bytes"]), size, f"{tar.name}: {row['key']}"))
+            yield [row["key"] for row in part], torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
 def to_unit(images: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import pyarrow as pa
 
 from t2i_assets.assets.captioner import caption_filter, captioner, tokenizer
 from t2i_assets.assets.crawl import shards
+from t2i_assets.corpus.digests import digest
+from t2i_assets.corpus.named_models import named_model_digest
 from t2i_assets.corpus.schemas import CAPTIONS, SCORES, VERDICTS
 from t2i_assets.corpus.tables import read_table, write_table
 from t2i_assets.corpus.verdicts import VerdictRules, alt_texts, count_reasons, judge_table
@@ -21,25 +23,25 @@ from t2i_assets.resources import Overrides, Pipeline
 GROUP = {"group_name": "capfilt", "partitions_def": snapshots, "owners": ["team:captions"]}
 
 
-@dg.asset(**GROUP, deps=[captioner, tokenizer, shards], kinds={"pytorch", "parquet"}, code_version="1", pool="training")
+@dg.asset(**GROUP, deps=[captioner, shards], kinds={"pytorch", "parquet"}, code_version="2", pool="training")
 def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """A short and a descriptive caption for every sample, by nucleus sampling with a seed of its own."""
+    """A short and a descriptive caption for every sample, with a seed of its own, by our captioner or a named one."""
     snapshot = context.partition_key
-    writer, images, vocabulary = (
-        made(pipeline, "captioner"),
-        made(pipeline, "shards", snapshot),
-        made(pipeline, "tokenizer"),
-    )
+    images, chosen = made(pipeline, "shards", snapshot), pipeline.settings.section("recaption", config.overrides)
+    own = {"captioner": made(pipeline, "captioner")} if chosen.model is None else {}
+    named = (chosen.backend, chosen.model, chosen.pretrained, chosen.revision)
+    writer = own["captioner"].digest if own else named_model_digest(*named)
+    writing = digest(chosen.model_dump(mode="json", include={"styles", "decode", "precision", "seed"}))
     return run_job(
         context,
         pipeline,
         config,
         module="training.recaption",
         section="recaption",
-        path=lambda _: pipeline.place.captions(writer.digest, snapshot),
-        inputs={"captioner": writer, "shards": images},
-        files={"captioner": writer.path, "tokenizer": vocabulary.path, "shards": images.path},
-        extra={"captioner_digest": writer.digest},
+        path=lambda _: pipeline.place.captions(writer, writing, snapshot),
+        inputs={**own, "shards": images},
+        files={**{name: artifact.path for name, artifact in own.items()}, "shards": images.path},
+        extra={"captioner_digest": writer},
         show=lambda artifact: {"examples": caption_table(artifact.path, images.path)},
     )
 

@@ -70,7 +70,7 @@ def heldout_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
         section="recaption",
         path=lambda digest: pipeline.place.evals("heldout_captions", digest),
         inputs={"captioner": writer, "tokenizer": vocabulary, "evaluation_set": prompts},
-        files={"captioner": writer.path, "tokenizer": vocabulary.path, "shards": prompts.path / "heldout"},
+        files={"captioner": writer.path, "shards": prompts.path / "heldout"},
         extra={"captioner_digest": writer.digest, "decode": decode.model_dump(mode="json")},
     )
 

@@ -34,8 +34,9 @@ class Home:
     def human(self, digest: str) -> Path:
         return self.root / "human" / digest
 
-    def captions(self, captioner: str, snapshot: str) -> Path:
-        return self.root / "captions" / captioner / snapshot
+    def captions(self, captioner: str, writing: str, snapshot: str) -> Path:
+        """``writing`` is the digest of how the captioner was asked: styles, decode settings, precision and seed."""
+        return self.root / "captions" / f"{captioner}-{writing}" / snapshot
 
     def scores(self, scorer: str, snapshot: str) -> Path:
         return self.root / "scores" / scorer / snapshot

@@ -54,7 +54,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_all(corpus: Path, output: Path, **config: Any) -> None:
     output.mkdir(exist_ok=True)
-    inputs = RecaptionInputs(captioner=corpus / "captioner", tokenizer=corpus / "tokenizer", shards=corpus / "shards")
+    inputs = RecaptionInputs(captioner=corpus / "captioner", shards=corpus / "shards")
     settings = RecaptionConfig.model_validate({"captioner_digest": "c", "decode": {"max_tokens": 6}, **config})
     with Reporter("synthetic_captions", output, {}) as reporter:
         recaption(Job("synthetic_captions", settings, inputs, output), reporter)

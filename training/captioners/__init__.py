@@ -1,0 +1,1 @@
+"""What writes captions: one file per back end, imported only when it is chosen, behind one protocol."""
