@@ -123,8 +123,9 @@ def test_a_continuation_is_as_likely_as_the_model_says_without_a_cache(corpus: P
     assert 3 <= len(finished) < 24, "those that came to no end are left out"
     for prefix, text in finished:
         assert not {end, banned} & set(text.tokens)
-        expected = log_likelihood(model, prefix, [*text.tokens, end])
+        expected, count = log_likelihood(model, prefix, [*text.tokens, end])
         assert text.log_probability == pytest.approx(expected, abs=1e-3)
+        assert count == len(text.tokens) + 1
     [again] = continuations(model, prefixes[1:2], ["b"], 0, (end,), (banned,), sampling)
     assert [text.tokens for text in again] == [text.tokens for text in found[1]]
 

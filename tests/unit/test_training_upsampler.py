@@ -119,6 +119,12 @@ def test_figures_of_held_out_captions_are_told(corpus: Path) -> None:
     assert final["val/survival"] > 0.5
 
 
+def test_a_text_is_as_likely_as_far_as_the_context_reaches(corpus: Path) -> None:
+    upsampler = load_upsampler(corpus / "upsampler")
+    assert upsampler.log_likelihood("a ball", "ball " * 100)[1] == 48 - 3
+    assert upsampler.log_likelihood("ball " * 100, "a ball") == (0.0, 0)
+
+
 def test_no_prompt_is_lost(corpus: Path, tmp_path: Path) -> None:
     prompts = [
         "",

@@ -92,11 +92,17 @@ def continuations(
 
 
 @torch.no_grad()
-def log_likelihood(model: "PreTrainedModel", prefix: Sequence[int], text: Sequence[int]) -> float:
-    """Return the natural log-probability of the tokens ``text`` after ``prefix``."""
-    tokens = torch.tensor([[*prefix, *text]], device=model.device)
+def log_likelihood(model: "PreTrainedModel", prefix: Sequence[int], text: Sequence[int]) -> tuple[float, int]:
+    """Return the natural log-probability of the tokens ``text`` after ``prefix``, and how many the context holds.
+
+    Tokens beyond the model's context are left out of both.
+    """
+    tokens = torch.tensor([[*prefix, *text][: _context(model)]], device=model.device)
+    count = tokens.shape[1] - len(prefix)
+    if count < 1:
+        return 0.0, 0
     logits = model(input_ids=tokens).logits[0, len(prefix) - 1 : -1].float()
-    return float(logits.log_softmax(dim=1).gather(1, tokens[0, len(prefix) :, None]).double().sum())
+    return float(logits.log_softmax(dim=1).gather(1, tokens[0, len(prefix) :, None]).double().sum()), count
 
 
 def _batches(prefixes: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:

@@ -35,7 +35,7 @@ class PretrainedUpsampler:
 
     def log_likelihood(self, prompt: str, text: str) -> tuple[float, int]:
         tokens = self.tokenizer.encode(self._opening + text + "\n", add_special_tokens=False)
-        return log_likelihood(self.model, self.prefix(prompt), tokens), len(tokens)
+        return log_likelihood(self.model, self.prefix(prompt), tokens)
 
     def prefix(self, prompt: str) -> list[int]:
         """Return the tokens after which the descriptive prompt begins."""

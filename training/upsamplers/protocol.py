@@ -63,15 +63,16 @@ def upsample(
 def judge(
     upsampler: Upsampler, pairs: Sequence[tuple[str, str]], seed: int, sampling: Sampling, survival: SurvivalConfig
 ) -> dict[str, float]:
-    """Return figures on held-out (prompt, text) pairs; none where there are no pairs.
+    """Return figures on held-out (prompt, text) pairs; none where there is no pair that fits the model's context.
 
     ``val/loss`` is the mean over tokens of the text, natural log, and ``val/perplexity`` its exponential. Of the
     first candidate for each prompt, ``val/survival`` is the share that keeps all the prompt says.
     """
-    if not pairs:
-        return {}
     likelihoods = [upsampler.log_likelihood(prompt, text) for prompt, text in pairs]
-    loss = -sum(total for total, _ in likelihoods) / sum(tokens for _, tokens in likelihoods)
+    tokens = sum(count for _, count in likelihoods)
+    if not tokens:
+        return {}
+    loss = -sum(total for total, _ in likelihoods) / tokens
     prompts = [prompt for prompt, _ in pairs]
     first = [candidates[0].text if candidates else "" for candidates in upsampler.write(prompts, seed, sampling)]
     kept = sum(survives(prompt, text, survival) for prompt, text in zip(prompts, first, strict=True))

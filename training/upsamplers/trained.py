@@ -45,7 +45,7 @@ class TrainedUpsampler:
     def log_likelihood(self, prompt: str, text: str) -> tuple[float, int]:
         prefix = [*self.tokenizer.encode(prompt), self.tokenizer.sot_token_id]
         tokens = [*self.tokenizer.encode(text), self.tokenizer.eot_token_id]
-        return log_likelihood(self.model, prefix, tokens), len(tokens)
+        return log_likelihood(self.model, prefix, tokens)
 
     def save(self, directory: Path, tokenizer: Path) -> None:
         """Write the model into ``directory``, with the merges that lie in the directory ``tokenizer``."""
