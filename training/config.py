@@ -186,8 +186,8 @@ class CaptionFilterConfig(JobConfig):
     """BLIP's mixture of encoder and decoder: contrast, matching and, to learn faster, captioning."""
 
     precision: Literal["fp32", "bf16"] = Field(default="bf16", description="Arithmetic of forward and backward passes.")
-    image_size: int = Field(default=32, gt=0, description="Side of the images, pixels.")
-    patch_size: int = Field(default=4, gt=0, description="Side of a patch, pixels.")
+    image_size: int = Field(default=64, gt=0, description="Side of the images, pixels.")
+    patch_size: int = Field(default=8, gt=0, description="Side of a patch, pixels.")
     width: int = Field(default=128, gt=0, description="Channels everywhere.")
     heads: int = Field(default=4, gt=0, description="Attention heads.")
     stem_blocks: int = Field(default=2, ge=0, description="Residual convolution blocks on the patch grid.")
@@ -215,16 +215,20 @@ class CaptionFilterConfig(JobConfig):
         description="Weight of telling which words of the variants are wrong; needs two text layers or more.",
     )
     crawl_share: float = Field(default=0.0, ge=0, lt=1, description="Share of the crawl's pairs in finetuning.")
+    word_dropout: float = Field(
+        default=0.3, ge=0, lt=1, description="Share of the words before each target that are random in phase caption."
+    )
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
     pretrain: OptimizerConfig = OptimizerConfig(steps=60, batch_size=32, lr=1e-3)
-    finetune: OptimizerConfig = OptimizerConfig(steps=600, batch_size=32, lr=1e-3)
+    caption: OptimizerConfig = OptimizerConfig(steps=700, batch_size=32, lr=1e-3)
+    finetune: OptimizerConfig = OptimizerConfig(steps=450, batch_size=32, lr=1e-3)
 
 
 class SharingConfig(CaptionFilterConfig):
     """One BLIP finetuned as a captioner, as a filter, and as both at once (BLIP, table 4): ``finetune`` each."""
 
     lm_weight: float = Field(default=1.0, gt=0, description="Weight of the language-modelling loss beside ITC and ITM.")
-    finetune: OptimizerConfig = OptimizerConfig(steps=500, batch_size=32, lr=1e-3)
+    finetune: OptimizerConfig = OptimizerConfig(steps=400, batch_size=32, lr=1e-3)
     decode: DecodeConfig = Field(default=DecodeConfig(max_tokens=30), description="How captions are sampled.")
     caption_batch_size: int = Field(default=200, gt=0, description="Images per pass when captions are written.")
 

@@ -1,8 +1,9 @@
 """Job: does a filter that shares its weights with the captioner see the captioner's mistakes?
 
-One BLIP is pretrained on the crawl with all three losses and finetuned on descriptive human captions three times, with
-the same steps: by LM alone (a captioner), by ITC and ITM alone (a filter), and by all of them (both in one). Captioner
-and filter apart, and the one model, then caption held-out images, and score their own captions.
+One BLIP is pretrained, on the crawl with all three losses and on human captions by LM, and finetuned on descriptive
+human captions three times, with the same steps: by LM alone (a captioner), by ITC and ITM alone (a filter), and by all
+of them (both in one). Captioner and filter apart, and the one model, then caption held-out images, and score their own
+captions.
 
 Source: Li et al., "BLIP" (2022), section 3.3 and table 4.
 """
@@ -21,18 +22,16 @@ from torch import Tensor
 from t2i_assets.corpus.digests import caption_id
 from t2i_assets.corpus.schemas import CAPTIONS, SCORES
 from t2i_assets.corpus.tables import write_table
-from training.augment import augment
-from training.caption_filter import FilterTask, build_filter, momentum_contrast, text_variants
+from training.caption_filter import CaptioningTask, FilterTask, build_filter, momentum_contrast, text_variants
 from training.config import SharingConfig
 from training.data import load_images, to_signed
 from training.job import Job, JobInputs, run
-from training.loop import Batch, Figures, Task, train
+from training.loop import Task, train
 from training.matching_data import MatchingData
-from training.models.blip_filter import BlipFilter, trimmed
+from training.models.blip_filter import BlipFilter
 from training.models.cached_blip import CachedBlip
 from training.models.decode import decode, detokenize
 from training.models.decoder import Ending
-from training.models.filter_loss import language_loss
 from training.pairs import crawl_pairs, human_pairs
 from training.report import Reporter
 from training.score import score_captions
@@ -64,16 +63,20 @@ def main(job: Job[SharingConfig, SharingInputs], reporter: Reporter) -> None:
     alike = MatchingData(crawl, tokenizer, seed=config.seed)
 
     def learn(task: Task, data: MatchingData, phase: str) -> None:
-        optimizer = config.pretrain if phase == "pretrain" else config.finetune
+        optimizer = {"pretrain": config.pretrain, "caption": config.caption}.get(phase, config.finetune)
         train(task, data, optimizer, job.output, reporter, config.seed, config.precision, phase)
 
     def matching(model: BlipFilter, lm_weight: float) -> Task:
         return FilterTask(model, momentum_contrast(model, config), checked, lm_weight, config.word_weight)
 
+    def captioning(model: BlipFilter) -> Task:
+        return CaptioningTask(model, checked, config.word_dropout)
+
     pretrained = build_filter(config, tokenizer)
     learn(matching(pretrained, config.lm_weight), alike, "pretrain")
+    learn(captioning(pretrained), taught, "caption")
     captioner, caption_filter, shared = (copy.deepcopy(pretrained) for _ in range(3))
-    learn(CaptionTask(captioner, checked), taught, "captioner")
+    learn(captioning(captioner), taught, "captioner")
     learn(matching(caption_filter, 0.0), taught, "filter")
     learn(matching(shared, config.lm_weight), taught, "shared")
 
@@ -88,30 +91,6 @@ def main(job: Job[SharingConfig, SharingInputs], reporter: Reporter) -> None:
         matches = [row["value"] for row in scores if row["kind"] == "itm"]
         rejected[f"{name}_rejected"] = float(np.mean([match < THRESHOLD for match in matches]))
     reporter.finish(parameters=sum(p.numel() for p in shared.parameters()), captions=len(keys), **rejected)
-
-
-class CaptionTask(Task):
-    """LM alone, on augmented images."""
-
-    def __init__(self, model: BlipFilter, held_out: MatchingData) -> None:
-        super().__init__()
-        self.model = model
-        self.held_out = held_out
-
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
-        return self._loss(augment(batch["images"], generator), batch["tokens"]), {}
-
-    @torch.no_grad()
-    def evaluate(self) -> Figures:
-        """Return the loss on held-out human pairs."""
-        indices = np.arange(min(len(self.held_out), 128))
-        if len(indices) == 0:
-            return {}
-        batch = self.held_out.batch(indices, np.zeros_like(indices))
-        return {"val/loss": self._loss(to_signed(batch["images"]), batch["tokens"])}
-
-    def _loss(self, images: Tensor, tokens: Tensor) -> Tensor:
-        return language_loss(self.model, self.model.encode_image(images), trimmed(tokens, self.model.config.end_token))
 
 
 def _caption_and_score(

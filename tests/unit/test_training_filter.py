@@ -23,7 +23,15 @@ from training.tokenizer import load
 
 torch.set_num_threads(1)
 
-SMALL = {"width": 32, "heads": 2, "patch_size": 8, "stem_blocks": 0, "text_layers": 1, "embed_dim": 16}
+SMALL = {
+    "image_size": 32,
+    "width": 32,
+    "heads": 2,
+    "patch_size": 8,
+    "stem_blocks": 0,
+    "text_layers": 1,
+    "embed_dim": 16,
+}
 STEPS = {"steps": 2, "batch_size": 4, "lr": 1e-3, "warmup": 1}
 
 
@@ -39,7 +47,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_pretrains_finetunes_and_writes_a_filter_that_can_be_read_back(corpus: Path, tmp_path: Path) -> None:
     inputs = CaptionFilterInputs(tokenizer=corpus / "tokenizer", shards=[corpus / "shards"], human=corpus / "human")
     config = CaptionFilterConfig.model_validate(
-        {**SMALL, "pretrain": STEPS, "finetune": STEPS, "crawl_share": 0.5, "held_out": 0.4}
+        {**SMALL, "pretrain": STEPS, "caption": STEPS, "finetune": STEPS, "crawl_share": 0.5, "held_out": 0.4}
     )
     with Reporter("caption_filter", tmp_path, {}) as reporter:
         train_filter(Job("caption_filter", config, inputs, tmp_path), reporter)

@@ -35,7 +35,15 @@ from training.tokenizer import load
 
 torch.set_num_threads(1)
 
-SMALL = {"width": 32, "heads": 2, "patch_size": 8, "stem_blocks": 0, "text_layers": 2, "embed_dim": 16}
+SMALL = {
+    "image_size": 32,
+    "width": 32,
+    "heads": 2,
+    "patch_size": 8,
+    "stem_blocks": 0,
+    "text_layers": 2,
+    "embed_dim": 16,
+}
 TEXTS = ["a red star above two circles", "a circle"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "star", "above", "two", "circle", "##s"]
 

@@ -19,7 +19,15 @@ from training.tokenizer import load
 
 torch.set_num_threads(1)
 
-SMALL = {"width": 32, "heads": 2, "patch_size": 8, "stem_blocks": 0, "text_layers": 2, "embed_dim": 16}
+SMALL = {
+    "image_size": 32,
+    "width": 32,
+    "heads": 2,
+    "patch_size": 8,
+    "stem_blocks": 0,
+    "text_layers": 2,
+    "embed_dim": 16,
+}
 STEPS = {"steps": 2, "batch_size": 4, "lr": 1e-3, "warmup": 1}
 
 
@@ -29,7 +37,7 @@ def test_separate_and_shared_models_caption_and_score_every_held_out_image(tmp_p
     write_shards(tmp_path / "heldout", 5, 5, seed=7)
     write_tokenizer(tmp_path / "tokenizer")
     config = SharingConfig.model_validate(
-        {**SMALL, "pretrain": STEPS, "finetune": STEPS, "queue": 8, "caption_batch_size": 3}
+        {**SMALL, "pretrain": STEPS, "caption": STEPS, "finetune": STEPS, "queue": 8, "caption_batch_size": 3}
     )
     inputs = SharingInputs(
         tokenizer=tmp_path / "tokenizer",

@@ -58,10 +58,27 @@ def filter_loss(
     return loss, figures
 
 
-def language_loss(model: BlipFilter, grounding: Grounding, tokens: Tensor) -> Tensor:
-    """Return the cross-entropy of every next token of text i given image i, label smoothing 0.1 (BLIP, section 3.2)."""
+def language_loss(
+    model: BlipFilter,
+    grounding: Grounding,
+    tokens: Tensor,
+    word_dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return the cross-entropy of every next token of text i given image i, label smoothing 0.1 (BLIP, section 3.2).
+
+    A share ``word_dropout`` of the words that the decoder is given, not of those it must say, is exchanged for random
+    ones, so that it looks at the picture (Bowman et al. 2016, section 3.1).
+    """
+    tokens = trimmed(tokens, model.config.end_token)
+    given = tokens
+    if word_dropout:
+        dropped = torch.rand(tokens.shape, generator=generator, device=tokens.device) < word_dropout
+        dropped[:, 0] = False
+        others = torch.randint(1, model.config.start_token, tokens.shape, generator=generator, device=tokens.device)
+        given = torch.where(dropped, others, tokens)
     return F.cross_entropy(
-        model.next_tokens(tokens, grounding)[:, :-1].float().flatten(0, 1),
+        model.next_tokens(given, grounding)[:, :-1].float().flatten(0, 1),
         tokens[:, 1:].masked_fill(~model.real(tokens)[:, 1:], -100).flatten(),
         label_smoothing=0.1,
     )
