@@ -34,8 +34,8 @@ class BlipCaptioner:
         decoder = CachedDecoder(self._forward, states)
         logits = decoder.read(torch.tensor([before] * len(images), device=states.device))
         room = text.max_position_embeddings - len(before)
-        ends = (text.sep_token_id,)
-        return write(decoder, logits, self.model, self.tokenizer, ends, room, names, seed, config)
+        ends, never = (text.sep_token_id,), (text.bos_token_id,)
+        return write(decoder, logits, self.model, self.tokenizer, ends, never, room, names, seed, config)
 
     def _forward(self, tokens: Tensor, states: Tensor | None, cache: object) -> object:
         return self.model.text_decoder(

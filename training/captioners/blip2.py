@@ -34,14 +34,16 @@ class Blip2Captioner:
         prompt = torch.tensor([self.tokenizer.encode(self.prompt)] * len(images), device=seen.device)
         embedded = torch.cat([seen, model.get_input_embeddings()(prompt).to(seen.dtype)], dim=1)
         if language.config.is_encoder_decoder:
+            start, room = language.config.decoder_start_token_id, None
             decoder = CachedDecoder(self._translate, language.get_encoder()(inputs_embeds=embedded).last_hidden_state)
-            start = torch.full((len(images), 1), language.config.decoder_start_token_id, device=seen.device)
-            logits, room = decoder.read(start), None
+            logits = decoder.read(torch.full((len(images), 1), start, device=seen.device))
         else:
+            start, room = language.config.bos_token_id, language.config.max_position_embeddings - embedded.shape[1]
             output = language(inputs_embeds=embedded, use_cache=True)
             decoder = CachedDecoder(self._go_on, None, output.past_key_values)
-            logits, room = output.logits[:, -1], language.config.max_position_embeddings - embedded.shape[1]
-        return write(decoder, logits, language, self.tokenizer, end_tokens(language), room, names, seed, config)
+            logits = output.logits[:, -1]
+        never = (start, model.config.image_token_id)
+        return write(decoder, logits, language, self.tokenizer, end_tokens(language), never, room, names, seed, config)
 
     def _translate(self, tokens: Tensor, states: Tensor | None, cache: object) -> object:
         read = BaseModelOutput(last_hidden_state=states)

@@ -47,17 +47,21 @@ def write(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     ends: Sequence[int],
+    never: Sequence[int],
     room: int | None,
     names: Sequence[str],
     seed: int,
     config: DecodeConfig,
 ) -> list[Caption]:
-    """Return a caption for each row of ``logits`` (N, V), its first token's; ``room`` is the model's own limit."""
+    """Return a caption for each row of ``logits`` (N, V), its first token's; ``room`` is the model's own limit.
+
+    ``ends`` end a text; ``never`` stand in one, nor do the tokenizer's special tokens.
+    """
     most = config.max_tokens if room is None else min(config.max_tokens, room)
     if most < 1:
         raise ValueError(f"the prompt fills the {type(model).__name__}: no token can follow it")
-    banned = tuple(token for token in tokenizer.all_special_ids if token not in ends and token < logits.shape[1])
-    ending = Ending(tuple(ends), banned, config.min_tokens, most)
+    special = {*never, *tokenizer.all_special_ids} - set(ends)
+    ending = Ending(tuple(ends), tuple(sorted(special)), config.min_tokens, most)
     captions = []
     for written in decode(decoder, logits, ending, names, seed, config):
         text = tokenizer.decode(list(written.tokens), skip_special_tokens=True)
