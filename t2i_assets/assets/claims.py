@@ -19,6 +19,7 @@ from t2i_assets.claims.experiments import EXPERIMENTS, Evidence, Experiment
 from t2i_assets.claims.pages import as_markdown_claims, dump
 from t2i_assets.config import load_settings
 from t2i_assets.corpus.artifacts import Artifact
+from t2i_assets.corpus.word_lists import read_word_lists
 from t2i_assets.jobs import run_job
 from t2i_assets.materialize import Result, made, made_everywhere, materialize, paths
 from t2i_assets.resources import Overrides, Pipeline
@@ -54,13 +55,12 @@ def caption_filter_replicate(context: dg.AssetExecutionContext, pipeline: Pipeli
 @dg.asset(
     **TRAINED,
     partitions_def=every_trial,
-    deps=[captioner, tokenizer, evaluation_set, dg.AssetDep(captioner_replicate, partition_mapping=trials_of_seed)],
+    deps=[captioner, evaluation_set, dg.AssetDep(captioner_replicate, partition_mapping=trials_of_seed)],
 )
 def heldout_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """Captions of held-out pictures by the captioner of a seed, decoded by nucleus, by beam or greedily."""
+    """Descriptive captions of held-out pictures by the captioner of a seed, decoded by nucleus, by beam or greedily."""
     trial = context.partition_key
-    writer, vocabulary = _of_seed(pipeline, "captioner", trials.seed_of(trial)), made(pipeline, "tokenizer")
-    prompts = made(pipeline, "evaluation_set")
+    writer, prompts = _of_seed(pipeline, "captioner", trials.seed_of(trial)), made(pipeline, "evaluation_set")
     decode = pipeline.settings.recaption.decode.model_copy(update=trials.decoding_of(trial))
     return run_job(
         context,
@@ -170,6 +170,7 @@ def _finding(name: str, experiment: Experiment) -> dg.AssetsDefinition:
     )
     def finding(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Result:
         evidence = Evidence(pipeline.place, pipeline.settings)
+        rules = pipeline.settings.verdicts
 
         def write(out: Path) -> dict[str, Any]:
             found = experiment.find(evidence)
@@ -182,7 +183,8 @@ def _finding(name: str, experiment: Experiment) -> dg.AssetsDefinition:
             path=lambda digest: pipeline.place.evals(f"{name}_finding", digest),
             config={
                 "claims": CONFIG.model_dump(mode="json"),
-                "verdicts": pipeline.settings.verdicts.model_dump(mode="json"),
+                "verdicts": rules.model_dump(mode="json"),
+                "word_lists": [words.identity for words in read_word_lists(rules.word_lists)],
             },
             inputs={
                 f"{asset}/{partition}": artifact
