@@ -69,9 +69,13 @@ def heldout_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
         module="training.recaption",
         section="recaption",
         path=lambda digest: pipeline.place.evals("heldout_captions", digest),
-        inputs={"captioner": writer, "tokenizer": vocabulary, "evaluation_set": prompts},
+        inputs={"captioner": writer, "evaluation_set": prompts},
         files={"captioner": writer.path, "shards": prompts.path / "heldout"},
-        extra={"captioner_digest": writer.digest, "decode": decode.model_dump(mode="json")},
+        extra={
+            "captioner_digest": writer.digest,
+            "styles": [{"style": "descriptive"}],
+            "decode": decode.model_dump(mode="json"),
+        },
     )
 
 
