@@ -1,6 +1,7 @@
 """Job: captions for one snapshot, in every style, one table per shard. A shard whose table is there is left alone."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from training.captioners.protocol import Captioner
 from training.config import CaptionStyleConfig, RecaptionConfig
 from training.data import shard_batches
 from training.job import Job, JobInputs, run
+from training.models.decode import Caption
+from training.pairs import Style
 from training.report import Reporter
 
 
@@ -30,11 +33,7 @@ def main(job: Job[RecaptionConfig, RecaptionInputs], reporter: Reporter) -> None
         output = job.output / table.name
         if output.exists():
             continue
-        rows = [
-            row
-            for style in job.config.styles
-            for row in _caption_shard(captioners[style.style], style, table, job.config)
-        ]
+        rows = _caption_shard(captioners, table, job.config)
         write_table(output, rows, CAPTIONS)
         written += len(rows)
         samples = written // len(job.config.styles)
@@ -44,30 +43,33 @@ def main(job: Job[RecaptionConfig, RecaptionInputs], reporter: Reporter) -> None
     reporter.finish(shards=len(tables), captions=captions, captions_written=written)
 
 
-def _caption_shard(
-    captioner: Captioner, style: CaptionStyleConfig, table: Path, config: RecaptionConfig
-) -> list[dict[str, Any]]:
+def _caption_shard(captioners: Mapping[Style, Captioner], table: Path, config: RecaptionConfig) -> list[dict[str, Any]]:
+    """Return the captions of a shard, one style after the other; each image is read once."""
+    (size,) = {captioner.image_size for captioner in captioners.values()}
+    rows: dict[Style, list[dict[str, Any]]] = {style.style: [] for style in config.styles}
+    for keys, images in shard_batches(table, size, config.batch_size):
+        for style in config.styles:
+            names = [f"{style.style}/{key}" for key in keys]
+            written = captioners[style.style].write(images, names, config.seed, config.decode)
+            rows[style.style] += [_row(key, caption, style, config) for key, caption in zip(keys, written, strict=True)]
+    return [row for style in config.styles for row in rows[style.style]]
+
+
+def _row(key: str, caption: Caption, style: CaptionStyleConfig, config: RecaptionConfig) -> dict[str, Any]:
     source = f"synthetic_{style.style}"
     settings = {"style": style.style, **config.decode.model_dump()}
     settings |= {"prompt": style.prompt} if style.prompt else {}
     settings |= {"precision": config.precision} if config.precision != "fp32" else {}
-    rows = []
-    for keys, images in shard_batches(table, captioner.image_size, config.batch_size):
-        names = [f"{style.style}/{key}" for key in keys]
-        for key, caption in zip(keys, captioner.write(images, names, config.seed, config.decode), strict=True):
-            rows.append(
-                {
-                    "caption_id": caption_id(key, source, caption.text),
-                    "key": key,
-                    "source": source,
-                    "caption": caption.text,
-                    "captioner": config.captioner_digest,
-                    "decode": json.dumps(settings, sort_keys=True),
-                    "seed": config.seed,
-                    "log_probability": caption.log_probability,
-                }
-            )
-    return rows
+    return {
+        "caption_id": caption_id(key, source, caption.text),
+        "key": key,
+        "source": source,
+        "caption": caption.text,
+        "captioner": config.captioner_digest,
+        "decode": json.dumps(settings, sort_keys=True),
+        "seed": config.seed,
+        "log_probability": caption.log_probability,
+    }
 
 
 if __name__ == "__main__":

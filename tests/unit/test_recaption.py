@@ -83,7 +83,7 @@ def test_after_a_kill_only_missing_shards_are_captioned_and_every_byte_is_the_sa
     everything = len(captioned)
     killed = tmp_path / "killed"
     child = os.fork()
-    if child == 0:  # dies in the middle of the second shard, between its two styles
+    if child == 0:  # dies in the middle of the second shard, which takes four calls as the first does
         CocaCaptioner.write = _dying(CocaCaptioner.write, after=4)  # type: ignore[method-assign]
         write_all(corpus, killed)
         os._exit(0)

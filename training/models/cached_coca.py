@@ -3,13 +3,15 @@
 Gives the logits of open_clip's own forward pass for every CoCa with a causal text tower of open_clip's.
 """
 
+from typing import TypeAlias
+
 import torch
 from open_clip.coca_model import CoCa
 from open_clip.transformer import CustomResidualAttentionBlock, ResidualAttentionBlock, TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Block = ResidualAttentionBlock | CustomResidualAttentionBlock
+Block: TypeAlias = ResidualAttentionBlock | CustomResidualAttentionBlock
 
 
 class CachedCoca:
