@@ -219,7 +219,11 @@ class CaptionFilterConfig(JobConfig):
         default=0.3, ge=0, lt=1, description="Share of the words before each target that are random in phase caption."
     )
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
-    pretrain: OptimizerConfig = OptimizerConfig(steps=60, batch_size=32, lr=1e-3)
+    pretrain: OptimizerConfig = Field(
+        default=OptimizerConfig(steps=0, batch_size=32, lr=1e-3),
+        description="Matching on the crawl's own pairs first; where these are as noisy as the embedded site's, "
+        "60 steps cost more than they gave (docs/caption-filter.md).",
+    )
     caption: OptimizerConfig = OptimizerConfig(steps=700, batch_size=32, lr=1e-3)
     finetune: OptimizerConfig = OptimizerConfig(steps=450, batch_size=32, lr=1e-3)
 
