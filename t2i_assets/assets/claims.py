@@ -72,6 +72,8 @@ def heldout_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
         inputs={"captioner": writer, "evaluation_set": prompts},
         files={"captioner": writer.path, "shards": prompts.path / "heldout"},
         extra={
+            **dict.fromkeys(("model", "pretrained", "revision")),
+            "backend": "coca",
             "captioner_digest": writer.digest,
             "styles": [{"style": "descriptive"}],
             "decode": decode.model_dump(mode="json"),
