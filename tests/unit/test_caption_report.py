@@ -107,7 +107,7 @@ def _publish_captions(home: Home, like: Path, manifest: Manifest, captioner: str
     def write(out: Path) -> None:
         write_table(out / "00000.parquet", rows, CAPTIONS)
 
-    publish(home.captions(captioner, SNAPSHOT), manifest, write)
+    publish(home.captions(captioner, "0" * 16, SNAPSHOT), manifest, write)
 
 
 def test_a_new_bound_makes_nothing_again(home: Home, instance: dg.DagsterInstance, tmp_path: Path) -> None:
