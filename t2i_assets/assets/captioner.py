@@ -76,7 +76,7 @@ def captioner(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ove
     return trained_on_pairs(context, pipeline, config, "captioner")
 
 
-@dg.asset(**GROUP, deps=[tokenizer, shards, human_captions], kinds={"pytorch"}, code_version="4", pool="training")
+@dg.asset(**GROUP, deps=[tokenizer, shards, human_captions], kinds={"pytorch"}, code_version="3", pool="training")
 def caption_filter(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """BLIP's filter: contrast (ITC) and matching (ITM), pretrained on the crawl, finetuned on human captions."""
     return trained_on_pairs(context, pipeline, config, "caption_filter")
