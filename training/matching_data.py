@@ -69,26 +69,22 @@ class MatchingData:
     def _variants(
         self, variants: TextVariants, indices: np.ndarray, epochs: np.ndarray, shown: list[tuple[int, bool]]
     ) -> Batch:
-        true: tuple[list[str], list[str]] = ([], [])
-        changed: tuple[list[str], list[str]] = ([], [])
-        falsified: list[list[bool]] = []
+        whole, true, changed, changed_short = [], [], [], []
         for index, epoch, image in zip(indices.tolist(), epochs.tolist(), shown, strict=True):
             rng = random.Random(f"{self.seed}/{epoch}/{index}")
             text = self.pairs.source.pairs[index].text
             text = mirrored(text) if image[1] else text
             short = variants.shortened(text, rng)
-            truths = self._texts_of[image]
-            false = variants.changed(text, truths, rng), variants.changed(short, truths, rng, exchange=False)
-            falsified.append([other is not None for other in false])
-            for place, (one, other) in enumerate(zip((text, short), false, strict=True)):
-                framed = variants.framed(one, other or one, rng)
-                true[place].append(framed[0])
-                changed[place].append(framed[1])
-        before, after = self._tokenized(true[0] + true[1]), self._tokenized(changed[0] + changed[1])
+            whole.append(text)
+            true.append(short)
+            changed.append(variants.changed(text, self._texts_of[image], rng))
+            changed_short.append(variants.changed(short, self._texts_of[image], rng, exchange=False))
+        false = changed + changed_short
+        before, after = self._tokenized(whole + true), self._tokenized([text or "" for text in false])
         return {
-            "true_texts": before[len(shown) :],
+            "true_texts": before[len(whole) :],
             "false_texts": after,
-            "falsified": torch.tensor(falsified).T.flatten(),
+            "falsified": torch.tensor([text is not None for text in false]),
             "false_words": torch.stack([differing(*rows) for rows in zip(before, after, strict=True)]),
         }
 
