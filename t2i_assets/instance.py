@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from t2i_assets.abandoned import end_abandoned_runs
 from t2i_assets.config import Environment
 
 
@@ -18,7 +19,8 @@ def project_file(name: str) -> Path:
 def prepare(environment: Environment) -> Path:
     """Make ``$T2I_HOME/dagster`` ready and return it; runs and user interface share it.
 
-    SQLite's tables are made here once, before several processes open them at the same time.
+    SQLite's tables are made here once, before several processes open them at the same time; runs that were killed are
+    told as failed.
     """
     directory = environment.home / "dagster"
     directory.mkdir(parents=True, exist_ok=True)
@@ -28,6 +30,7 @@ def prepare(environment: Environment) -> Path:
         instance.get_runs(limit=1)
         instance.get_dynamic_partitions("snapshot")
         instance.all_asset_keys()
+        end_abandoned_runs(instance, directory)
     return directory
 
 
