@@ -1,5 +1,6 @@
 """What each training job can be told. Free of torch, so that the orchestrator can read it too."""
 
+from training.config.autoencoder import AutoencoderConfig as AutoencoderConfig
 from training.config.captions import CaptionerConfig as CaptionerConfig
 from training.config.captions import CaptionFilterConfig as CaptionFilterConfig
 from training.config.captions import CaptionStyleConfig as CaptionStyleConfig
@@ -11,7 +12,6 @@ from training.config.clip import ClipConfig as ClipConfig
 from training.config.clip import EmbedConfig as EmbedConfig
 from training.config.clip import ImageFeaturesConfig as ImageFeaturesConfig
 from training.config.clip import TokenizerConfig as TokenizerConfig
-from training.config.diffusion import AutoencoderConfig as AutoencoderConfig
 from training.config.diffusion import DiffusionConfig as DiffusionConfig
 from training.config.diffusion import GenerateConfig as GenerateConfig
 from training.config.diffusion import LatentsConfig as LatentsConfig
