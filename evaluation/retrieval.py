@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from open_clip import CLIP, SimpleTokenizer
+from open_clip import CLIP
 from torch import Tensor
 
 from evaluation.config import RetrievalConfig
@@ -21,7 +21,8 @@ from t2i_assets.corpus.schemas import CAPTIONS, EVALS
 from t2i_assets.corpus.tables import read_rows, write_table
 from training.data import load_images
 from training.job import Job, JobInputs, run
-from training.models.clip import encode_text_states, image_size, load_clip, preprocess, retrieval_hits, trim
+from training.models.clip import Tokenizer, encode_texts, image_size, load_clip, preprocess
+from training.models.contrastive import equal_captions, retrieval_hits
 from training.report import Reporter
 
 VERSION = "recall-1"
@@ -45,7 +46,7 @@ def main(job: Job[RetrievalConfig, RetrievalInputs], reporter: Reporter) -> None
         texts = embed_texts(model, tokenizer, [caption["caption"] for _, caption in asked], config.batch_size)
         shown = embedded[[number for number, _ in asked]]
         numbers = {text: n for n, text in enumerate(sorted({caption["caption"] for _, caption in asked}))}
-        same = torch.tensor([numbers[caption["caption"]] for _, caption in asked])
+        same = equal_captions(torch.tensor([numbers[caption["caption"]] for _, caption in asked]))
         for k in config.ks:
             directions = zip(("image_to_text", "text_to_image"), retrieval_hits(shown, texts, same, k), strict=True)
             for direction, hits in directions:
@@ -67,9 +68,9 @@ def embed_images(model: CLIP, images: Tensor, batch_size: int) -> Tensor:
 
 
 @torch.no_grad()
-def embed_texts(model: CLIP, tokenizer: SimpleTokenizer, texts: list[str], batch_size: int) -> Tensor:
+def embed_texts(model: CLIP, tokenizer: Tokenizer, texts: list[str], batch_size: int) -> Tensor:
     """Return unit-norm embeddings [N, E]."""
-    parts = [encode_text_states(model, trim(part))[2] for part in tokenizer(texts).split(batch_size)]
+    parts = [encode_texts(model, part) for part in tokenizer(texts).split(batch_size)]
     return torch.cat(parts).float()
 
 

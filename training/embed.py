@@ -14,7 +14,7 @@ from t2i_assets.corpus.tables import write_table
 from training.config import EmbedConfig
 from training.data import load_images, read_blend
 from training.job import Job, JobInputs, run
-from training.models.clip import encode_text_states, image_size, load_clip, preprocess, trim
+from training.models.clip import encode_texts, image_size, load_clip, preprocess
 from training.report import Reporter
 
 
@@ -73,8 +73,7 @@ def embed_texts(clip: CLIP, tokens: Tensor, batch_size: int, progress: Callable[
     """Return unit-norm text embeddings [N, E] of tokens [N, L]."""
     rows = []
     for start in range(0, len(tokens), batch_size):
-        _, _, embeddings = encode_text_states(clip, trim(tokens[start : start + batch_size]))
-        rows.append(embeddings.float())
+        rows.append(encode_texts(clip, tokens[start : start + batch_size]).float())
         progress(min(start + batch_size, len(tokens)))
     return torch.cat(rows) if rows else torch.zeros(0, clip.text_projection.shape[1])
 

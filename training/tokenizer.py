@@ -18,6 +18,7 @@ from training.report import Reporter
 if TYPE_CHECKING:
     from open_clip import SimpleTokenizer
     from tokenizers import Tokenizer
+    from transformers import CLIPTokenizer
 
 MERGES = "merges.txt.gz"
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -40,6 +41,22 @@ def load(directory: Path, context_length: int) -> "SimpleTokenizer":
     from open_clip import SimpleTokenizer  # seconds of import, which learning merges need not pay
 
     return SimpleTokenizer(bpe_path=str(directory / MERGES), context_length=context_length)
+
+
+def as_transformers(tokenizer: "SimpleTokenizer") -> "CLIPTokenizer":
+    """Return the tokenizer in the form of transformers: the same tokens, padded with the end token instead of 0."""
+    from transformers import CLIPTokenizer
+
+    start, end = (tokenizer.decoder[number] for number in (tokenizer.sot_token_id, tokenizer.eot_token_id))
+    return CLIPTokenizer(
+        vocab=tokenizer.encoder,
+        merges=list(tokenizer.bpe_ranks),
+        bos_token=start,
+        eos_token=end,
+        unk_token=end,
+        pad_token=end,
+        model_max_length=tokenizer.context_length,
+    )
 
 
 def read_texts(tables: list[Path]) -> list[str]:

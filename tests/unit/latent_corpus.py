@@ -53,7 +53,7 @@ def write_latent_corpus(directory: Path, count: int = 60) -> None:
     torch.manual_seed(0)
     tokenizer = load_tokenizer(directory / "tokenizer", CLIP.context_length)
     model_config = clip_config(CLIP, tokenizer.vocab_size)
-    save_clip(build_clip(model_config), model_config, directory / "tokenizer", directory / "clip")
+    save_clip(build_clip(model_config), model_config, tokenizer, directory / "clip")
 
     output = directory / "autoencoder"
     reporter = Reporter("autoencoder", output, {})

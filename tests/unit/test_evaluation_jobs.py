@@ -183,7 +183,7 @@ def test_clip_score_is_a_hundred_cosines_of_what_open_clip_itself_embeds(inputs,
     model_config = clip_config(settings, words.vocab_size)
     scorer.mkdir()
     torch.manual_seed(0)
-    save_clip(build_clip(model_config), model_config, vocabulary, scorer)
+    save_clip(build_clip(model_config), model_config, words, scorer)
     run_job(clip_score.main, tmp_path / "out", ClipScoreConfig(**WHOSE), inputs.model_copy(update={"scorer": scorer}))
     rows = [r for r in read_rows(tmp_path / "out" / "scores.parquet", EVALS) if r["system"] == "generated"]
     assert len(rows) == 48

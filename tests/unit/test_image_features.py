@@ -18,6 +18,7 @@ from training.models.clip import build_clip, clip_config, save_clip
 from training.models.coca import Captioner, build_coca, coca_config, load_captioner, save_captioner
 from training.report import Reporter
 from training.tokenizer import MERGES
+from training.tokenizer import load as load_tokenizer
 
 torch.set_num_threads(1)
 
@@ -75,6 +76,6 @@ def test_a_shard_whose_table_is_there_is_left_alone(corpus: Path, tmp_path: Path
 def test_any_model_in_open_clips_layout_can_embed(corpus: Path, tmp_path: Path) -> None:
     config = clip_config(ClipConfig(embed_dim=16, vision_width=16, text_width=32, text_layers=1), 600)
     (tmp_path / "clip").mkdir()
-    save_clip(build_clip(config), config, corpus / "tokenizer", tmp_path / "clip")
+    save_clip(build_clip(config), config, load_tokenizer(corpus / "tokenizer", 32), tmp_path / "clip")
     found = features(corpus, tmp_path / "out", model=f"local-dir:{tmp_path / 'clip'}")
     assert {len(vector) for vector in found.values()} == {16}

@@ -11,7 +11,9 @@ from training.config.captions import SharingConfig as SharingConfig
 from training.config.clip import ClipConfig as ClipConfig
 from training.config.clip import EmbedConfig as EmbedConfig
 from training.config.clip import ImageFeaturesConfig as ImageFeaturesConfig
+from training.config.clip import PretrainedClipConfig as PretrainedClipConfig
 from training.config.clip import TokenizerConfig as TokenizerConfig
+from training.config.clip import ZeroShotConfig as ZeroShotConfig
 from training.config.diffusion import DiffusionConfig as DiffusionConfig
 from training.config.diffusion import GenerateConfig as GenerateConfig
 from training.config.diffusion import LatentsConfig as LatentsConfig

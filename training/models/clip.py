@@ -1,23 +1,29 @@
-"""CLIP in open_clip's layout: built from our configuration, saved and loaded with its tokenizer."""
+"""CLIP in open_clip's layout: built from a configuration or a checkpoint, saved and loaded with its tokenizer."""
 
 import json
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import open_clip
 import torch
 import torch.nn.functional as F
 from open_clip import CLIP, SimpleTokenizer, create_model, get_tokenizer
+from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import save_file
 from torch import Tensor
 
 from training import tokenizer as merges
-from training.config import ClipConfig
+from training.config import ClipConfig, PretrainedClipConfig
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
-MAX_LOGIT_SCALE = 100.0
-NEVER = -1e4  # a logit of no probability; not -inf, whose product with a target of 0 is NaN
+HALF = (0.5, 0.5, 0.5)
+SIGLIP_START = {"init_logit_scale": 2.302585092994046, "init_logit_bias": -10.0}
+"""Where SigLIP's temperature, log 10, and bias start (Zhai et al. 2023, section 3.2)."""
+TOKENIZER_HERE = "local-dir"
+"""Name of a tokenizer that makes ``open_clip.get_tokenizer("local-dir:…")`` take the one in the directory."""
+
+Tokenizer: TypeAlias = SimpleTokenizer | HFTokenizer
 
 
 def clip_config(config: ClipConfig, vocabulary: int) -> dict[str, Any]:
@@ -37,29 +43,60 @@ def clip_config(config: ClipConfig, vocabulary: int) -> dict[str, Any]:
         "heads": config.text_width // config.head_width,
         "layers": config.text_layers,
     }
-    return {"embed_dim": config.embed_dim, "vision_cfg": vision, "text_cfg": text}
+    start = SIGLIP_START if config.loss == "siglip" else {}
+    return {"embed_dim": config.embed_dim, "vision_cfg": vision, "text_cfg": text, **start}
 
 
 def build_clip(model_config: dict[str, Any]) -> CLIP:
-    """Return a freshly initialised open_clip model of an open_clip configuration."""
-    return CLIP(**model_config)
+    """Return a freshly initialised open_clip model of an open_clip configuration; it sees images in [-1, 1]."""
+    model = CLIP(**model_config)
+    model.visual.image_mean = model.visual.image_std = HALF
+    return model
 
 
-def save_clip(model: CLIP, model_config: dict[str, Any], tokenizer: Path, directory: Path) -> None:
-    """Write what ``open_clip.create_model_and_transforms("local-dir:…")`` loads, and the tokenizer's merges beside it.
+def open_pretrained(config: PretrainedClipConfig) -> tuple[CLIP, Tokenizer, dict[str, Any]]:
+    """Return any model that open_clip loads with its tokenizer and its configuration (``model_cfg``).
 
-    open_clip's own tokenizer loader takes the merges as
-    ``open_clip.get_tokenizer("local-dir:…", bpe_path="…/merges.txt.gz")``.
+    Raises ValueError where it would start from random weights.
     """
-    half = [0.5, 0.5, 0.5]
-    preprocess = {"mean": half, "std": half, "interpolation": "bicubic", "resize_mode": "shortest"}
-    config = {"model_cfg": model_config, "preprocess_cfg": preprocess}
+    name = config.model
+    if (Path(name) / CONFIG).exists():
+        name = f"local-dir:{name}"
+    if config.weights is None and ":" not in name:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise ValueError(f"the CLIP {name!r} needs weights: name them in 'weights' (open_clip lists {tags})")
+    model = create_model(name, pretrained=config.weights, require_pretrained=True)
+    if name.startswith("local-dir:"):
+        _, tokenizer = load_clip(Path(name.removeprefix("local-dir:")))
+    else:
+        tokenizer = get_tokenizer(name)
+    return model, tokenizer, open_clip.get_model_config(name)
+
+
+def save_clip(model: CLIP, model_config: dict[str, Any], tokenizer: Tokenizer, directory: Path) -> None:
+    """Write what ``open_clip.create_model_and_transforms("local-dir:…")`` and ``get_tokenizer("local-dir:…")`` load.
+
+    open_clip takes a vocabulary of its own from such a directory in the form of transformers alone; the merges, from
+    which a SimpleTokenizer is made, lie beside it.
+    """
+    text = dict(model_config["text_cfg"])
+    if isinstance(tokenizer, HFTokenizer):
+        tokenizer.save_pretrained(directory)
+        text["hf_tokenizer_name"] = TOKENIZER_HERE
+    elif tokenizer.bpe_ranks != SimpleTokenizer().bpe_ranks:
+        merges.write_merges(directory, list(tokenizer.bpe_ranks))
+        merges.as_transformers(tokenizer).save_pretrained(directory)
+        text["hf_tokenizer_name"] = TOKENIZER_HERE
+    mean, std = (list(value) for value in (model.visual.image_mean, model.visual.image_std))
+    config = {
+        "model_cfg": {**model_config, "text_cfg": text},
+        "preprocess_cfg": {"mean": mean, "std": std, "interpolation": "bicubic", "resize_mode": "shortest"},
+    }
     (directory / CONFIG).write_text(json.dumps(config, indent=1))
     save_file({name: weight.contiguous() for name, weight in model.state_dict().items()}, directory / WEIGHTS)
-    shutil.copyfile(tokenizer / merges.MERGES, directory / merges.MERGES)
 
 
-def load_clip(directory: Path) -> tuple[CLIP, SimpleTokenizer]:
+def load_clip(directory: Path) -> tuple[CLIP, Tokenizer]:
     """Load a CLIP that ``save_clip`` wrote, or any other directory in open_clip's layout, in eval mode."""
     model = create_model(f"local-dir:{directory}").eval()
     if (directory / merges.MERGES).exists():
@@ -75,8 +112,18 @@ def image_size(model: CLIP) -> int:
 
 def preprocess(model: CLIP, images: Tensor) -> Tensor:
     """Scale uint8 images [B, 3, S, S] as the model was trained to see them."""
-    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (model.visual.image_mean, model.visual.image_std))
+    mean, std = (
+        torch.tensor(value, device=images.device).view(1, 3, 1, 1)
+        for value in (model.visual.image_mean, model.visual.image_std)
+    )
     return (images.float() / 255 - mean) / std
+
+
+def encode_texts(model: CLIP, tokens: Tensor) -> Tensor:
+    """Return unit-norm text embeddings [B, E] of tokens [B, L], by any text tower of open_clip."""
+    if _is_causal(model):
+        return encode_text_states(model, trim(tokens))[2]
+    return model.encode_text(tokens, normalize=True)
 
 
 def encode_text_states(model: CLIP, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,7 +135,12 @@ def encode_text_states(model: CLIP, tokens: Tensor) -> tuple[Tensor, Tensor, Ten
     Returns:
         The states of the last layer, normalised by ``ln_final``, [B, L, W]; a mask that is True up to the end token,
         [B, L]; and the unit-norm text embeddings, [B, E].
+
+    Raises:
+        ValueError: the text tower is not CLIP's own, whose end token sees all before it and nothing else.
     """
+    if not _is_causal(model):
+        raise ValueError(f"the text tower of this {type(model).__name__} is not causal with an end token, as CLIP's is")
     hidden = model.token_embedding(tokens) + model.positional_embedding[: tokens.shape[1]]
     states = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask[: tokens.shape[1], : tokens.shape[1]]))
     end = tokens.argmax(dim=1)  # the end token has the highest number
@@ -102,51 +154,5 @@ def trim(tokens: Tensor) -> Tensor:
     return tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
 
 
-def clip_loss(
-    images: Tensor, texts: Tensor, logit_scale: Tensor, captions: Tensor, false_negatives: str = "drop"
-) -> Tensor:
-    """Return the symmetric cross-entropy of CLIP (Radford et al. 2021, figure 3).
-
-    Another sample with the same caption is not a negative: ``false_negatives`` says whether such pairs are kept as
-    negatives, dropped from the loss or matched as positives of equal weight (as UniCL, Yang et al. 2022).
-
-    Args:
-        images: unit-norm image embeddings, [B, E].
-        texts: unit-norm text embeddings, [B, E].
-        logit_scale: inverse temperature, scalar.
-        captions: number of each sample's caption, equal for equal captions, [B].
-    """
-    logits = logit_scale * images @ texts.T
-    own = torch.eye(len(captions), dtype=torch.bool, device=logits.device)
-    same = captions[:, None] == captions[None, :]
-    if false_negatives == "drop":
-        logits = logits.masked_fill(same & ~own, NEVER)
-    target = same if false_negatives == "match" else own
-    target = target / target.sum(dim=1, keepdim=True)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-
-
-def retrieval_recall(images: Tensor, texts: Tensor, captions: Tensor, k: int) -> tuple[float, float]:
-    """Return recall@k of image to text and of text to image: the means of ``retrieval_hits``."""
-    to_text, to_image = retrieval_hits(images, texts, captions, k)
-    return to_text.float().mean().item(), to_image.float().mean().item()
-
-
-def retrieval_hits(images: Tensor, texts: Tensor, captions: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return whether a right one is among the k nearest: texts of each image [N] and images of each text [N].
-
-    Any sample with an equal caption is right.
-
-    Args:
-        images: unit-norm image embeddings, [N, E].
-        texts: unit-norm text embeddings, [N, E].
-        captions: number of each sample's caption, [N].
-    """
-    similarity = images @ texts.T
-    same = captions[:, None] == captions[None, :]
-
-    def hits(scores: Tensor) -> Tensor:
-        best = scores.topk(min(k, len(captions)), dim=1).indices
-        return same.gather(1, best).any(dim=1)
-
-    return hits(similarity), hits(similarity.T)
+def _is_causal(model: CLIP) -> bool:
+    return isinstance(model, CLIP) and model.attn_mask is not None and model.text_pool_type == "argmax"
