@@ -81,14 +81,14 @@ def posterior_means(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
 
 def encode(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
     """Return latents of zero mean and unit variance per channel, [B, C, H, W], of images [B, 3, S, S] in [-1, 1]."""
-    mean, std = _statistics(autoencoder)
+    mean, std = statistics(autoencoder)
     return (posterior_means(autoencoder, images) - mean) / std
 
 
 @torch.no_grad()
 def decode(autoencoder: AutoencoderKL, latents: Tensor) -> Tensor:
     """Return uint8 images [B, 3, S, S] of latents as ``encode`` returns them."""
-    mean, std = _statistics(autoencoder)
+    mean, std = statistics(autoencoder)
     return to_bytes(autoencoder.decode(latents * std + mean).sample)
 
 
@@ -102,7 +102,11 @@ def load_autoencoder(directory: Path) -> AutoencoderKL:
     return AutoencoderKL.from_pretrained(directory).eval()
 
 
-def _statistics(autoencoder: AutoencoderKL) -> tuple[Tensor, Tensor]:
+def statistics(autoencoder: AutoencoderKL) -> tuple[Tensor, Tensor]:
+    """Return the mean and standard deviation of each channel of the latents, [1, C, 1, 1] each.
+
+    Raises AutoencoderMismatchError where its configuration does not say.
+    """
     mean, std = autoencoder.config.latents_mean, autoencoder.config.latents_std
     if mean is None or std is None:
         raise AutoencoderMismatchError(
