@@ -17,11 +17,15 @@ from training.config.clip import ZeroShotConfig as ZeroShotConfig
 from training.config.diffusion import DiffusionConfig as DiffusionConfig
 from training.config.diffusion import GenerateConfig as GenerateConfig
 from training.config.diffusion import LatentsConfig as LatentsConfig
+from training.config.diffusion import PriorSamplerConfig as PriorSamplerConfig
+from training.config.diffusion import SampleConfig as SampleConfig
 from training.config.diffusion import SamplerConfig as SamplerConfig
+from training.config.diffusion import TextStatesConfig as TextStatesConfig
 from training.config.job import JobConfig as JobConfig
 from training.config.job import OptimizerConfig as OptimizerConfig
 from training.config.priors import AutoregressivePriorConfig as AutoregressivePriorConfig
 from training.config.priors import DiffusionPriorConfig as DiffusionPriorConfig
+from training.config.text_encoder import TextEncoderConfig as TextEncoderConfig
 from training.config.upsampling import PretrainedUpsamplerConfig as PretrainedUpsamplerConfig
 from training.config.upsampling import SurvivalConfig as SurvivalConfig
 from training.config.upsampling import UpsampleConfig as UpsampleConfig

@@ -1,0 +1,1 @@
+"""Frozen text encoders that condition a diffusion model, behind one protocol."""
