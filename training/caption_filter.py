@@ -15,6 +15,7 @@ from torch import Tensor
 from training.augment import augment
 from training.config import CaptionFilterConfig
 from training.data import to_signed
+from training.device import device_for, moved
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
 from training.matching_data import MatchingData
@@ -45,6 +46,7 @@ def main(job: Job[CaptionFilterConfig, CaptionFilterInputs], reporter: Reporter)
     mixed = _mixed(human, crawl, config.crawl_share)
 
     def learn(task: Task, data: MatchingData, phase: str) -> None:
+        task.to(device_for(config.device))
         train(task, data, getattr(config, phase), job.output, reporter, config.seed, config.precision, phase)
 
     def matching() -> FilterTask:
@@ -117,8 +119,8 @@ class FilterTask(Task):
         indices = np.arange(min(len(self.held_out), 128))
         if len(indices) < 2:
             return {}
-        batch = self.held_out.batch(indices, np.zeros_like(indices))
-        generator = torch.Generator().manual_seed(0)
+        batch = moved(self.held_out.batch(indices, np.zeros_like(indices)), self.device)
+        generator = torch.Generator(self.device).manual_seed(0)
         images = to_signed(batch["images"])
         loss, figures = filter_loss(self.model, images, batch, generator, None, self.lm_weight, self.word_weight)
         return {"val/loss": loss, **{f"val/{name}": value for name, value in figures.items()}}
@@ -143,7 +145,7 @@ class CaptioningTask(Task):
         indices = np.arange(min(len(self.held_out), 128))
         if len(indices) == 0:
             return {}
-        batch = self.held_out.batch(indices, np.zeros_like(indices))
+        batch = moved(self.held_out.batch(indices, np.zeros_like(indices)), self.device)
         return {
             "val/loss": language_loss(self.model, self.model.encode_image(to_signed(batch["images"])), batch["tokens"])
         }

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from training.augment import augment
 from training.config import CaptionerConfig
 from training.data import to_signed
+from training.device import device_for, moved
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
 from training.models.coca import Captioner, build_coca, coca_config, coca_loss, save_captioner
@@ -56,6 +57,7 @@ def main(job: Job[CaptionerConfig, CaptionerInputs], reporter: Reporter) -> None
     def learn(data: PairData, held_out: PairData | None, contrastive_weight: float, phase: str) -> CaptionerTask:
         word_dropout = 0.0 if contrastive_weight else config.word_dropout
         task = CaptionerTask(captioner.model, held_out, contrastive_weight, word_dropout)
+        task.to(device_for(config.device))
         train(task, data, getattr(config, phase), job.output, reporter, config.seed, config.precision, phase)
         return task
 
@@ -95,14 +97,17 @@ class CaptionerTask(Task):
         if self.held_out is None or len(self.held_out) == 0:
             return {}
         indices = np.arange(min(len(self.held_out), 256))
-        batch = self.held_out.batch(indices, np.zeros_like(indices))
+        batch = moved(self.held_out.batch(indices, np.zeros_like(indices)), self.device)
         tokens = batch["tokens"]
         logits = self.model(to_signed(batch["images"]), tokens)["logits"].float()
         ends = tokens.argmax(dim=1, keepdim=True)
         labels = tokens[:, 1:]
-        real = torch.arange(1, tokens.shape[1]) <= ends
+        real = torch.arange(1, tokens.shape[1], device=tokens.device) <= ends
         loss = F.cross_entropy(logits[real], labels[real])
         return {"val/loss": loss, "val/token_accuracy": (logits.argmax(dim=2) == labels)[real].float().mean()}
+
+    def checkpoint_gradients(self) -> None:
+        self.model.set_grad_checkpointing(True)
 
 
 if __name__ == "__main__":

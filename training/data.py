@@ -1,9 +1,11 @@
-"""Images and captions for training, read from shard directories and blends. At this size images fit in memory."""
+"""Images and captions for training, read from shard directories and blends."""
 
 import io
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +21,7 @@ from t2i_assets.corpus.schemas import BLENDS, SAMPLES
 from t2i_assets.corpus.shards import SHARD_GLOB
 from t2i_assets.corpus.tables import read_rows
 from training.config import OptimizerConfig
-from training.loop import samples_of_step
+from training.schedule import samples_of_step
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,42 @@ def load_images(
     Shorter side scaled to ``size``, centre cropped. ``keys`` limits what is read; a key found twice is read once.
     Raises OSError, naming the shard and the key, where an image cannot be decoded.
     """
-    found: list[str] = []
-    images: list[np.ndarray] = []
-    seen: set[str] = set()
-    wanted = None if keys is None else set(keys)
-    for directory in directories:
-        for table in sorted(directory.glob(SHARD_GLOB)):
-            rows = read_rows(table, SAMPLES, ["key", "shard", "image_offset", "image_bytes"])
-            rows = [row for row in rows if row["key"] not in seen and (wanted is None or row["key"] in wanted)]
-            with table.with_suffix(".tar").open("rb") as tar:
-                for row in rows:
-                    if row["key"] in seen:
-                        continue
-                    tar.seek(row["image_offset"])
-                    images.append(_decode(tar.read(row["image_bytes"]), size, f"{tar.name}: {row['key']}"))
-                    found.append(row["key"])
-                    seen.add(row["key"])
-    pixels = np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8)
-    return found, torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    images = ShardImages(directories, size, keys)
+    return images.keys, images[np.arange(len(images))]
+
+
+class ShardImages:
+    """Images of shard directories that stay there and are decoded each time they are asked for.
+
+    For data that does not fit in memory; ``OptimizerConfig.workers`` threads decode ahead. Order, size and ``keys``
+    are those of ``load_images``.
+    """
+
+    def __init__(self, directories: Sequence[Path], size: int, keys: Collection[str] | None = None) -> None:
+        self.size = size
+        wanted = None if keys is None else set(keys)
+        self._places: dict[str, tuple[Path, int, int]] = {}
+        for directory in directories:
+            for table in sorted(directory.glob(SHARD_GLOB)):
+                tar = table.with_suffix(".tar")
+                for row in read_rows(table, SAMPLES, ["key", "image_offset", "image_bytes"]):
+                    if wanted is None or row["key"] in wanted:
+                        self._places.setdefault(row["key"], (tar, row["image_offset"], row["image_bytes"]))
+        self.keys = list(self._places)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, rows: np.ndarray) -> Tensor:
+        """Return the images of ``rows`` (N,), uint8 [N, 3, size, size]. Raises OSError as ``load_images`` does."""
+        pixels = np.zeros((len(rows), self.size, self.size, 3), np.uint8)
+        places = [(*self._places[self.keys[row]], number) for number, row in enumerate(rows.tolist())]
+        for path, images in groupby(sorted(places), key=itemgetter(0)):
+            with path.open("rb") as tar:
+                for _, offset, count, number in images:
+                    tar.seek(offset)
+                    pixels[number] = _decode(tar.read(count), self.size, f"{path}: {self.keys[rows[number]]}")
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
 def shard_batches(table: Path, size: int, batch_size: int) -> Iterator[tuple[list[str], Tensor]]:

@@ -53,7 +53,7 @@ def main(job: Job[ImageFeaturesConfig, ImageFeaturesInputs], reporter: Reporter)
         rows = _write(embedder, table.parent, keys, output, job.config.batch_size)
         images, dimensions = images + len(rows), rows.shape[1]
         rate = images / max(1e-9, reporter.seconds)
-        reporter.log(number + 1, len(tables) + 1, images=images, images_per_second=rate)
+        reporter.log(number + 1, len(tables) + 1, images=images, samples_per_second=rate)
     references = job.output / "references" / "00000.parquet"
     rows = _write(embedder, job.inputs.references, None, references, job.config.batch_size)
     reporter.log(len(tables) + 1, len(tables) + 1, images=images + len(rows))

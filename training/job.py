@@ -8,10 +8,11 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -25,6 +26,7 @@ Inputs = TypeVar("Inputs", bound="JobInputs")
 
 CHECKPOINTS = "*checkpoint.pt"
 SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_TO_CHECKPOINT = 20.0
 
 
 class JobInputs(BaseModel):
@@ -57,22 +59,53 @@ def run(
 
     Sets torch's threads and seed from the config first. Checkpoints that ``training.loop.train`` left in the
     output are removed once ``main`` has returned. Ends the process with a clear line and code 2 where the job
-    file is wrong.
+    file or its device is wrong. Of several processes under torchrun the first writes into the output and reports;
+    the others do the same work for a directory that is thrown away, so that ``main`` need not know of them.
     """
     parser = argparse.ArgumentParser(description=(main.__doc__ or "").split("\n")[0])
     parser.add_argument("--job", type=Path, required=True, help="JSON file: config, inputs, output, name")
     try:
         job = read_job(parser.parse_args().job, config_model, inputs_model)
+        _end_with_parent()
+        if needs_torch:
+            _run_on_device(main, job)
+        else:
+            _run_and_report(main, job)
     except JobError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
-    _end_with_parent()
-    if needs_torch:
-        _prepare_torch(job.config)
-    with Reporter(job.name, job.output, job.config.model_dump(mode="json")) as reporter:
-        main(job, reporter)
     for checkpoint in job.output.glob(CHECKPOINTS):
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)
+
+
+def _run_on_device(main: Callable[[Job[Config, Inputs], Reporter], None], job: Job[Config, Inputs]) -> None:
+    import torch  # here, not above: jobs without torch start in a fraction of the time
+
+    from training.device import device_for
+    from training.distributed import joined, recorded
+
+    try:
+        device = device_for(job.config.device)
+    except ValueError as error:
+        raise JobError(f"config of {job.name}: {error}") from error
+    torch.set_num_threads(job.config.threads)
+    torch.manual_seed(job.config.seed)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        _make_deterministic(job.config.deterministic)
+    with recorded(), joined(device) as world:
+        if world.is_first:
+            _run_and_report(main, job)
+            return
+        with tempfile.TemporaryDirectory(prefix=f"{job.name}-") as scratch:
+            _run_and_report(main, replace(job, output=Path(scratch)), quiet=True)
+
+
+def _run_and_report(
+    main: Callable[[Job[Config, Inputs], Reporter], None], job: Job[Config, Inputs], quiet: bool = False
+) -> None:
+    with Reporter(job.name, job.output, job.config.model_dump(mode="json"), quiet) as reporter:
+        main(job, reporter)
 
 
 def read_job(path: Path, config_model: type[Config], inputs_model: type[Inputs]) -> Job[Config, Inputs]:
@@ -109,6 +142,7 @@ def _end_with_parent() -> None:
     """Have this process get SIGTERM, which writes a checkpoint, when the one that launched it is gone.
 
     A launcher that was killed with -9 cannot stop its job; without this the job would go on beside its successor.
+    One that waits for a process that is gone, as others of a group may, cannot write a checkpoint: it is killed.
     """
     parent = os.getppid()
 
@@ -116,12 +150,18 @@ def _end_with_parent() -> None:
         while os.getppid() == parent:
             time.sleep(SECONDS_BETWEEN_LOOKS)
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(SECONDS_TO_CHECKPOINT)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
 
 
-def _prepare_torch(config: JobConfig) -> None:
-    import torch  # here, not above: jobs without torch start in a fraction of the time
+def _make_deterministic(wanted: bool) -> None:
+    """Take algorithms that give the same bits every time; where an operation has none, torch warns."""
+    import torch
 
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
+    if not wanted:
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False

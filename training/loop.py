@@ -1,50 +1,68 @@
 """The one training loop. A task is a model with its loss; everything else about training is here.
 
-Nothing about position is saved: each step is reseeded from (seed, step) and the samples of a step follow from
+Nothing about position is saved: each step is reseeded from (seed, rank, step) and the samples of a step follow from
 (seed, epoch), so a run that was killed and resumed gives the same weights, bit for bit, as one that was not.
 """
 
-import hashlib
 import math
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training import distributed
+from training.batches import Batch as Batch
+from training.batches import Data as Data
+from training.batches import batches_of_steps
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import OptimizerConfig
-from training.ema import Ema
+from training.device import moved
+from training.ema import Ema, trainable
+from training.replicas import Replica, optimizer_state, parted, whole
 from training.report import Reporter
+from training.schedule import learning_rate, step_seed
+from training.throughput import Meter
 
-Batch = dict[str, Any]
 Figures = dict[str, float | Tensor]
+
+NOT_OF_THE_RUN = {"workers", "sharded"}  # fields that change how fast weights come, not which
 
 
 class Task(nn.Module):
     """A model (its submodules) with its loss. Parameters with ``requires_grad=False`` are left alone."""
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
-        """Return the scalar loss of a batch and figures to log; noise comes from ``generator``."""
+        """Return the scalar loss of a batch and figures to log; noise comes from ``generator``.
+
+        With several processes each has its own part of the step's samples and gradients are averaged. A loss that
+        compares samples with each other calls ``training.distributed.gather`` on what is compared.
+        """
         raise NotImplementedError
 
     def evaluate(self) -> Figures:
-        """Return figures on held-out data (``val/…``); runs in eval mode, without gradients, on averaged weights."""
+        """Return figures on held-out data (``val/…``); runs in eval mode, without gradients, on averaged weights.
+
+        Held-out data stays where it was made: bring it along with ``training.device.moved(…, self.device)``.
+        """
         return {}
 
+    def checkpoint_gradients(self) -> None:
+        """Have the model compute its activations again on the way back; for a task whose model offers that.
 
-class Data(Protocol):
-    """Samples by index. ``batch`` returns tensors and ``keys``, the list of sample keys."""
+        Raises ValueError where it does not.
+        """
+        raise ValueError(f"{type(self).__name__} offers no gradient checkpointing: set gradient_checkpointing to false")
 
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: np.ndarray, epochs: np.ndarray) -> Batch: ...
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return next(self.parameters()).device
 
 
 class NotFiniteError(RuntimeError):
@@ -61,117 +79,181 @@ def train(
     precision: str = "fp32",
     phase: str = "",
 ) -> Figures:
-    """Train ``task`` on ``data`` for ``optimizer.steps`` steps and return its figures on held-out data.
+    """Train ``task``, where it is, on ``data`` for ``optimizer.steps`` steps; return its figures on held-out data.
 
     Afterwards the task holds the averaged weights, where ``optimizer.ema_decay`` asks for them, and is in eval mode.
 
     A checkpoint ``{phase-}checkpoint.pt`` in ``output`` is resumed; it stays after the last step, so that a job
     of several phases resumes in the right one, and ``training.job.run`` removes it. Figures of a phase are logged
-    as ``{phase}/{name}``. SIGINT and SIGTERM write a checkpoint and exit with 130 and 143.
+    as ``{phase}/{name}``. SIGINT and SIGTERM write a checkpoint and exit with 130 and 143. Of several processes the
+    first evaluates, logs and saves, into its own ``output``; figures are those of all.
 
     Raises NotFiniteError where the loss or the gradient is not finite.
     """
-    device = next(task.parameters()).device
-    parameters = [parameter for parameter in task.parameters() if parameter.requires_grad]
-    adamw = torch.optim.AdamW(_decay_groups(parameters, optimizer.weight_decay), lr=optimizer.lr, betas=(0.9, 0.98))
-    ema = Ema(task, optimizer.ema_decay) if optimizer.ema_decay else None
-    path = output / (f"{phase}-checkpoint.pt" if phase else "checkpoint.pt")
-    run = {"optimizer": optimizer.model_dump(), "seed": seed, "precision": precision}
-
-    step = 0
-    if (state := load_checkpoint(path, run)) is not None:
-        step = state["step"]
-        task.load_state_dict(state["task"])
-        adamw.load_state_dict(state["adamw"])
-        if ema is not None:
-            ema.means = {name: mean.to(device) for name, mean in state["ema"].items()}
-        reporter.restore(state["reporter"])
-        print(f"resumed {path.name} at step {step} of {optimizer.steps}", flush=True)
-
-    def checkpoint() -> None:
-        averaged = {} if ema is None else ema.means
-        state = {"step": step, "task": task.state_dict(), "adamw": adamw.state_dict(), "ema": averaged}
-        save_checkpoint(path, {**state, "reporter": reporter.state(), "run": run})
-
-    def log(figures: Figures) -> None:
-        prefix = f"{phase}/" if phase else ""
-        reporter.log(step, optimizer.steps, **{prefix + name: float(value) for name, value in figures.items()})
-
-    task.train()
+    world = distributed.world()
+    path = world.said_by_first(output / (f"{phase}-checkpoint.pt" if phase else "checkpoint.pt"))
+    training = _Training(task, optimizer, seed, precision, world)
+    training.resume(path, reporter)
+    meter = Meter(task.device, precision, world.size, counts_flops=not optimizer.compile)
     window = _Window()
-    with _stop_signals() as stop:
-        while step < optimizer.steps:
-            torch.manual_seed(step_seed(seed, step))
-            generator = torch.Generator(device).manual_seed(step_seed(seed, step))
-            indices, epochs = samples_of_step(seed, step, optimizer.batch_size, len(data))
-            batch = data.batch(indices, epochs)
-            batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-            for group in adamw.param_groups:
-                group["lr"] = learning_rate(optimizer, step)
 
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                loss, figures = task.loss(batch, generator)
-            adamw.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(parameters, optimizer.clip_norm)
-            _require_finite(loss, norm, step, batch["keys"])
-            adamw.step()
-            step += 1
-            if ema is not None:
-                ema.update(task, step)
-            window.add({"loss": loss.detach(), "gradient_norm": norm, **figures}, len(indices))
+    def log(figures: Mapping[str, float | Tensor]) -> None:
+        told = world.said_by_all({name: float(value) for name, value in figures.items()})
+        means = {name: sum(of[name] for of in told) / len(told) for name in told[0] if all(name in of for of in told)}
+        prefix = f"{phase}/" if phase else ""
+        reporter.log(training.step, optimizer.steps, **{prefix + name: value for name, value in means.items()})
 
-            last = step == optimizer.steps
+    upcoming = batches_of_steps(
+        data,
+        range(training.step, optimizer.steps),
+        optimizer.batch_size,
+        seed,
+        world.rank,
+        world.size,
+        optimizer.accumulate,
+        optimizer.workers,
+    )
+    with _stop_signals() as received, closing(upcoming):
+        while training.step < optimizer.steps:
+            training.reseed()
+            parts = next(upcoming)
+            with meter.counted():
+                for figures in training.learn(parts):
+                    window.add(figures)
+            meter.add(optimizer.batch_size)
+
+            step, last, stop = training.step, training.step == optimizer.steps, world.largest(max(received, default=0))
             if step % optimizer.log_every == 0 or last:
-                log({**window.means(), "lr": learning_rate(optimizer, step - 1)})
+                log({**window.means(), "lr": learning_rate(optimizer, step - 1), **meter.figures()})
                 window = _Window()
+                meter.restart()
             if optimizer.evaluate_every and step % optimizer.evaluate_every == 0 and not last:
-                with ema.swapped(task) if ema is not None else nullcontext():
-                    log(_evaluate(task))
-                task.train()
-                window.restart_clock()
+                started = time.monotonic()
+                log(training.evaluate())
+                training.task.train()
+                meter.pause(time.monotonic() - started)
             if step % optimizer.checkpoint_every == 0 or last or stop:
-                checkpoint()
+                training.save(path, reporter)
             if stop and not last:
-                print(
-                    f"stopped by signal {stop[0]} at step {step}: {path.name} written, run again to resume", flush=True
-                )
-                raise SystemExit(128 + stop[0])
-    if ema is not None:
-        ema.copy_to(task)
-    figures = _evaluate(task)
+                if world.is_first:
+                    how = f"stopped by signal {stop} at step {step}: {path.name} written, run again to resume"
+                    print(how, flush=True)
+                raise SystemExit(128 + stop)
+    figures = training.evaluate()
+    training.finish()
     log(figures)
     return figures
 
 
-def step_seed(seed: int, step: int) -> int:
-    """Return the seed of everything random in a step."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{step}".encode(), digest_size=8).digest(), "big") >> 1
+class _Training:
+    """Model, optimizer and average after ``step`` steps."""
 
+    def __init__(
+        self, task: Task, config: OptimizerConfig, seed: int, precision: str, world: distributed.World
+    ) -> None:
+        self.given, self.config, self.seed, self.precision, self.world = task, config, seed, precision, world
+        self.step = 0
+        self.device = task.device
+        self.replica = Replica(task, config, world)
+        self.task = self.replica.task
+        self.parameters = list(trainable(self.task).values())
+        groups = _decay_groups(self.parameters, config.weight_decay)
+        self.adamw = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+        self.ema = Ema(self.task, config.ema_decay, config.ema_start) if config.ema_decay else None
+        self.task.train()
 
-def samples_of_step(seed: int, step: int, batch_size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sample indices of a step and the epoch of each, both [batch_size].
+    def reseed(self) -> None:
+        """Make everything random in the next step follow from (seed, rank, step)."""
+        number = step_seed(self.seed, self.step, self.world.rank)
+        torch.manual_seed(number)
+        self.generator = torch.Generator(self.device).manual_seed(number)
 
-    Every epoch is a permutation of all ``count`` samples; a batch may reach over the end of an epoch, so each
-    sample is drawn exactly once per epoch whatever the batch size. Raises ValueError where there are no samples.
-    """
-    if count == 0:
-        raise ValueError("there is nothing to train on: the data holds 0 samples")
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = positions // count
-    orders = {int(epoch): np.random.default_rng([seed, int(epoch)]).permutation(count) for epoch in np.unique(epochs)}
-    indices = [orders[int(epoch)][position % count] for epoch, position in zip(epochs, positions, strict=True)]
-    return np.array(indices), epochs
+    def learn(self, parts: list[Batch]) -> Iterator[Figures]:
+        """Take one optimizer step on the batches; yield figures of each, and of the step."""
+        self.adamw.zero_grad(set_to_none=True)
+        losses = []
+        on_device = [moved(batch, self.device) for batch in parts]
+        for loss, figures in self.replica.backward(on_device, self.generator, self.precision):
+            losses.append(loss)
+            yield {"loss": loss, **figures}
+        norm = whole(nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm))
+        self._require_finite(torch.stack([*losses, norm]).tolist(), parts)
+        for group in self.adamw.param_groups:
+            group["lr"] = learning_rate(self.config, self.step)
+        self.adamw.step()
+        self.step += 1
+        if self.ema is not None:
+            self.ema.update(self.step)
+        yield {"gradient_norm": norm}
 
+    def evaluate(self) -> Figures:
+        """Return the first process's figures on held-out data, from averaged weights; the others wait."""
+        task = self._made_whole() if self.replica.is_sharded else self.task
+        figures: Figures = {}
+        averaged = self.ema is not None and self.step >= self.ema.start and task is self.task
+        if self.world.is_first:
+            with self.ema.swapped() if averaged and self.ema is not None else nullcontext(), torch.no_grad():
+                task.eval()
+                figures = {name: float(value) for name, value in task.evaluate().items()}
+        if self.replica.is_sharded:
+            task.cpu()
+        return self.world.said_by_first(figures)
 
-def learning_rate(config: OptimizerConfig, step: int) -> float:
-    """Return the learning rate of ``step`` (from 0): linear warm-up, then a cosine to zero or a constant."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    if config.schedule == "constant":
-        return config.lr
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * progress))
+    def finish(self) -> None:
+        """Leave the averaged weights, or the weights, in the task that was given."""
+        if self.replica.is_sharded:
+            self._made_whole()
+        elif self.ema is not None:
+            self.ema.copy_to(self.ema.weights)
+        self.given.eval()
+
+    def _made_whole(self) -> Task:
+        """Give the task that was given the weights of the sharded one, averaged ones where there are."""
+        self.given.load_state_dict(whole(self.task.state_dict()))
+        if self.ema is not None and self.step >= self.ema.start:
+            for name, weight in trainable(self.given).items():
+                weight.data.copy_(whole(self.ema.means[name]))
+        return self.given.to(self.device)
+
+    def resume(self, path: Path, reporter: Reporter) -> None:
+        """Continue from the checkpoint at ``path``, if there is one."""
+        if (state := load_checkpoint(path, self._run())) is None:
+            return
+        self.step = state["step"]
+        like = self.task.state_dict()
+        self.task.load_state_dict({name: parted(value, like[name]) for name, value in state["task"].items()})
+        self.adamw.load_state_dict(optimizer_state(self.adamw, state["adamw"]))
+        if self.ema is not None:
+            for name, mean in self.ema.means.items():
+                mean.copy_(parted(state["ema"][name], mean))
+        reporter.restore(state["reporter"])
+        if self.world.is_first:
+            print(f"resumed {path.name} at step {self.step} of {self.config.steps}", flush=True)
+
+    def save(self, path: Path, reporter: Reporter) -> None:
+        """Write a checkpoint; the first process does, whole, and the others wait."""
+        averaged = {} if self.ema is None else self.ema.means
+        state = {"step": self.step, "task": self.task.state_dict(), "adamw": self.adamw.state_dict(), "ema": averaged}
+        state = whole(state)
+        if self.world.is_first:
+            save_checkpoint(path, {**state, "reporter": reporter.state(), "run": self._run()})
+        self.world.wait()
+
+    def _run(self) -> dict[str, Any]:
+        config = self.config.model_dump(exclude=NOT_OF_THE_RUN)
+        return {"optimizer": config, "seed": self.seed, "precision": self.precision}
+
+    def _require_finite(self, values: list[float], parts: list[Batch]) -> None:
+        """Raise NotFiniteError in every process where a value (losses, then the norm) of one is not finite."""
+        *losses, norm = values
+        if not self.world.largest(not all(map(math.isfinite, values))):
+            return
+        bad = [(loss, batch["keys"]) for loss, batch in zip(losses, parts, strict=True) if not math.isfinite(loss)]
+        told = [item for items in self.world.said_by_all(bad) for item in items]
+        name, value, keys = "gradient norm", norm, [key for batch in parts for key in batch["keys"]]
+        if told:
+            name, (value, keys) = "loss", told[0]
+        raise NotFiniteError(f"{name} is {value} at step {self.step}; samples of the batch: {', '.join(keys)}")
 
 
 def _decay_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
@@ -181,38 +263,18 @@ def _decay_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[d
     return [group for group in groups if group["params"]]
 
 
-def _require_finite(loss: Tensor, norm: Tensor, step: int, keys: list[str]) -> None:
-    for name, value in (("loss", loss.item()), ("gradient norm", norm.item())):
-        if not math.isfinite(value):
-            raise NotFiniteError(f"{name} is {value} at step {step}; samples of the batch: {', '.join(keys)}")
-
-
-@torch.no_grad()
-def _evaluate(task: Task) -> Figures:
-    task.eval()
-    return {name: float(value) for name, value in task.evaluate().items()}
-
-
 class _Window:
-    """Figures since they were last logged."""
+    """Figures since they were last logged; they stay on their device until then."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.steps = self.samples = 0
-        self.restart_clock()
+        self.values: dict[str, list[float | Tensor]] = {}
 
-    def restart_clock(self) -> None:
-        self.started = time.monotonic()
-
-    def add(self, figures: Figures, samples: int) -> None:
+    def add(self, figures: Figures) -> None:
         for name, value in figures.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
-        self.steps += 1
-        self.samples += samples
+            self.values.setdefault(name, []).append(value.detach().clone() if isinstance(value, Tensor) else value)
 
-    def means(self) -> Figures:
-        means: Figures = {name: total / self.steps for name, total in self.sums.items()}
-        return {**means, "images_per_second": self.samples / max(1e-9, time.monotonic() - self.started)}
+    def means(self) -> dict[str, float]:
+        return {name: sum(map(float, values)) / len(values) for name, values in self.values.items()}
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def main(job: Job[RecaptionConfig, RecaptionInputs], reporter: Reporter) -> None
         written += len(rows)
         samples = written // len(job.config.styles)
         rate = samples / max(1e-9, reporter.seconds)
-        reporter.log(number + 1, len(tables), samples=samples, captions=written, images_per_second=rate)
+        reporter.log(number + 1, len(tables), samples=samples, captions=written, samples_per_second=rate)
     captions = sum(len(read_table(job.output / table.name, CAPTIONS, ["key"])) for table in tables)
     reporter.finish(shards=len(tables), captions=captions, captions_written=written)
 

@@ -1,4 +1,6 @@
-"""What a job tells the outside: progress lines, metrics.parquet, run.json, loss.png and, under Dagster, its UI."""
+"""What a job tells the outside: progress lines, metrics.parquet, run.json, loss.png, TensorBoard's events and, under
+Dagster, its UI.
+"""
 
 import importlib.util
 import json
@@ -11,24 +13,30 @@ from t2i_assets.corpus.schemas import METRICS
 from t2i_assets.corpus.tables import write_table
 
 SECONDS_BETWEEN_LINES = 2.0
+EVENTS = "events.out.tfevents.*"
 
 Figure = float | int
 
 
 class Reporter:
-    """Collects the figures of one job; a context manager, so that the channel to Dagster is closed."""
+    """Collects the figures of one job; a context manager, so that the channel to Dagster is closed.
 
-    def __init__(self, name: str, output: Path, parameters: dict[str, Any]) -> None:
+    A ``quiet`` one says nothing while the job runs: of several processes that do one job, the first speaks.
+    """
+
+    def __init__(self, name: str, output: Path, parameters: dict[str, Any], quiet: bool = False) -> None:
         self.name = name
         self.output = output
         self.parameters = parameters
+        self.quiet = quiet
         self.rows: list[dict[str, Any]] = []
         self.images: dict[str, str] = {}
         self._steps = 0
         self._seconds_before = 0.0
         self._started = time.monotonic()
         self._last_line = float("-inf")
-        self._pipes = _open_pipes()
+        self._pipes = None if quiet else _open_pipes()
+        self._board: Any = None
 
     @property
     def seconds(self) -> float:
@@ -43,6 +51,10 @@ class Reporter:
         self._steps = max(self._steps, step)
         for name, value in figures.items():
             self.rows.append({"step": step, "name": name, "value": float(value), "seconds": self.seconds})
+        if self.quiet:
+            return
+        if figures:
+            self._show_on_board(self.rows[-len(figures) :])
         if time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES and step < total:
             return
         self._last_line = time.monotonic()
@@ -57,6 +69,8 @@ class Reporter:
 
     def finish(self, **final: Any) -> None:
         """Write metrics.parquet, run.json and loss.png; ``final`` holds the figures that describe the result."""
+        if self._board is not None:
+            self._board.close()
         write_table(self.output / "metrics.parquet", self.rows, METRICS)
         if _curve_names(self.rows):
             draw_loss(self.rows, self.name, self.output / "loss.png")
@@ -84,6 +98,23 @@ class Reporter:
         self._seconds_before = state["seconds"]
         self._started = time.monotonic()
         self._steps = max((row["step"] for row in self.rows), default=0)
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+        for events in self.output.glob(EVENTS):
+            events.unlink()
+        if self.rows and not self.quiet:
+            self._show_on_board(self.rows)
+
+    def _show_on_board(self, rows: list[dict[str, Any]]) -> None:
+        """Add figures to the file of events that TensorBoard reads; after a resumption it is written anew."""
+        if self._board is None:
+            from tensorboardX import SummaryWriter  # a fifth of a second that jobs without figures need not pay
+
+            self._board = SummaryWriter(str(self.output))
+        now, seconds = time.time(), self.seconds
+        for row in rows:
+            self._board.add_scalar(row["name"], row["value"], row["step"], walltime=now - seconds + row["seconds"])
 
     def __enter__(self) -> Self:
         return self

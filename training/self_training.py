@@ -36,9 +36,10 @@ def sure_captions(captioner: Captioner, pictures: Pairs, views: int, seed: int, 
 
 def _captions(captioner: Captioner, pictures: Pairs, views: torch.Generator | None, batch_size: int) -> list[str]:
     texts: list[str] = []
+    device = captioner.model.text_decoder.text_projection.device
     for start in range(0, len(pictures.keys), batch_size):
         images = pictures.images[start : start + batch_size]
-        view = to_signed(images) if views is None else augment(images, views)
+        view = (to_signed(images) if views is None else augment(images, views)).to(device)
         names = pictures.keys[start : start + batch_size]
         texts += [
             caption.text for caption in write_captions(captioner.model, captioner.tokenizer, view, names, 0, LIKELIEST)

@@ -25,6 +25,7 @@ from t2i_assets.corpus.tables import write_table
 from training.caption_filter import CaptioningTask, FilterTask, build_filter, momentum_contrast, text_variants
 from training.config import SharingConfig
 from training.data import load_images, to_signed
+from training.device import device_for
 from training.job import Job, JobInputs, run
 from training.loop import Task, train
 from training.matching_data import MatchingData
@@ -64,6 +65,7 @@ def main(job: Job[SharingConfig, SharingInputs], reporter: Reporter) -> None:
 
     def learn(task: Task, data: MatchingData, phase: str) -> None:
         optimizer = {"pretrain": config.pretrain, "caption": config.caption}.get(phase, config.finetune)
+        task.to(device_for(config.device))
         train(task, data, optimizer, job.output, reporter, config.seed, config.precision, phase)
 
     def matching(model: BlipFilter, lm_weight: float) -> Task:
@@ -81,6 +83,8 @@ def main(job: Job[SharingConfig, SharingInputs], reporter: Reporter) -> None:
     learn(matching(shared, config.lm_weight), taught, "shared")
 
     keys, images = load_images([inputs.heldout], config.image_size)
+    for model in (captioner, caption_filter, shared):
+        model.cpu()  # where the few pictures that it is asked about lie
     for directory in ("captions", "scores"):
         (job.output / directory).mkdir(exist_ok=True)
     rejected = {}

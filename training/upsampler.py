@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.config import UpsampleConfig, UpsamplerConfig
+from training.device import device_for
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
 from training.report import Reporter
@@ -50,7 +51,7 @@ def main(job: Job[UpsamplerConfig, UpsamplerInputs], reporter: Reporter) -> None
         trained = new_upsampler(config, load(inputs.tokenizer, config.context_length))
         data = ExampleData(training, trained.tokenizer, config)
         final = train(
-            WriteDescriptive(trained, pairs, config),
+            WriteDescriptive(trained, pairs, config).to(device_for(config.device)),
             data,
             config.optimizer,
             job.output,
@@ -78,6 +79,9 @@ class WriteDescriptive(Task):
 
     def evaluate(self) -> Figures:
         return {**judge(self.upsampler, self.pairs, self.config.seed, single(), self.config.survival)}
+
+    def checkpoint_gradients(self) -> None:
+        self.model.gradient_checkpointing_enable()
 
 
 def single() -> Sampling:

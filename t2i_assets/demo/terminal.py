@@ -12,7 +12,7 @@ from t2i_assets.demo.order import Unit
 from t2i_assets.progress import figures_of
 
 SECONDS_BETWEEN_LINES = 15.0
-SHOWN = ("ok", "loss", "images_per_second")
+SHOWN = ("ok", "loss", "samples_per_second")
 
 
 class Display:

@@ -19,6 +19,7 @@ MODULE_OF = {
     "opencv-python-headless": "cv2",
     "open-clip-torch": "open_clip",
     "faiss-cpu": "faiss",
+    "tensorboardx": "tensorboardX",
     "dagster-webserver": None,
     "accelerate": None,
 }

@@ -19,11 +19,12 @@ from torch import nn
 
 from training.config import JobConfig, OptimizerConfig
 from training.job import Job, JobInputs, run
-from training.loop import NotFiniteError, Task, learning_rate, samples_of_step, train
+from training.loop import NotFiniteError, Task, train
 from training.report import Reporter
+from training.schedule import learning_rate, samples_of_step
 
-processes = multiprocessing.get_context("forkserver")  # real processes, and torch is imported once for all of them
-processes.set_forkserver_preload(["torch", "training.loop", "training.job"])
+torch.set_num_threads(1)
+processes = multiprocessing.get_context("fork")  # real processes, and torch is imported once for all of them
 OPTIMIZER = OptimizerConfig(
     steps=60, batch_size=8, lr=1e-2, warmup=5, ema_decay=0.9, log_every=10, checkpoint_every=7, evaluate_every=30
 )
@@ -205,6 +206,68 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_step_and_samples(tm
     optimizer = OptimizerConfig(steps=5, batch_size=2, lr=0.1, warmup=0)
     with pytest.raises(NotFiniteError, match=r"loss is nan at step \d; samples of the batch: .*bad"):
         train(Exploding(), OneBadSample(), optimizer, tmp_path, Reporter("explode", tmp_path, {}), seed=0)
+
+
+def trained(output: Path, data: Numbers | None = None, **changes: object) -> dict[str, torch.Tensor]:
+    """Return the weights after a short run of a task without noise, its settings changed."""
+    output.mkdir()
+    torch.manual_seed(0)
+    task = Steady()
+    optimizer = OPTIMIZER.model_copy(update={"steps": 12, **changes})
+    train(task, data or Numbers(0), optimizer, output, Reporter("steady", output, {}), seed=0)
+    return task.state_dict()
+
+
+class Steady(Regression):
+    """The same regression, the loss of a sample whatever is beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net[1] = nn.Identity()
+
+    def loss(self, batch: dict, generator: torch.Generator) -> tuple[torch.Tensor, dict]:
+        return (self.net(batch["x"]) - batch["x"].sum(1, keepdim=True)).square().mean(), {}
+
+
+def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:
+    torch.testing.assert_close(
+        trained(tmp_path / "parts", accumulate=4), trained(tmp_path / "whole"), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_batches_made_ahead_change_no_bit(tmp_path: Path) -> None:
+    ahead, due = trained(tmp_path / "ahead", workers=2), trained(tmp_path / "due")
+    assert all(torch.equal(ahead[name], weight) for name, weight in due.items())
+
+
+def test_weights_are_averaged_from_the_step_that_is_asked_for(tmp_path: Path) -> None:
+    last = trained(tmp_path / "last", ema_decay=0.0)
+    assert all(torch.equal(weight, last[name]) for name, weight in trained(tmp_path / "late", ema_start=12).items()), (
+        "averaging that starts with the last step keeps that step's weights"
+    )
+    some, all_steps = trained(tmp_path / "some", ema_start=8), trained(tmp_path / "all")
+    distances = [sum((w[name] - last[name]).square().sum() for name in last) for w in (some, all_steps)]
+    assert 0 < distances[0] < distances[1]
+
+
+def test_averaging_that_starts_after_the_last_step_is_refused() -> None:
+    with pytest.raises(ValueError, match="ema_start 61 is after the last of 60 steps"):
+        OptimizerConfig.model_validate({**OPTIMIZER.model_dump(), "ema_start": 61})
+
+
+def test_a_task_without_gradient_checkpointing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Steady offers no gradient checkpointing"):
+        trained(tmp_path / "output", gradient_checkpointing=True)
+
+
+def test_operations_of_a_step_are_counted_forward_and_backward(tmp_path: Path) -> None:
+    reporter = Reporter("steady", tmp_path, {})
+    train(Steady(), Numbers(0), OPTIMIZER, tmp_path, reporter, seed=0)
+    rates = {row["name"]: row["value"] for row in reporter.rows if row["step"] == 10}
+    # two products of 8 samples, 4 by 8 and 8 by 1: one forward, the gradient of its weight, that of the second's input
+    per_step = 8 * 2 * (2 * 4 * 8 + 3 * 8 * 1)
+    assert rates["flops_per_second"] / rates["samples_per_second"] * 8 == pytest.approx(per_step)
+    assert 10 < rates["peak_memory_mib"] < 100_000
 
 
 @given(count=st.integers(1, 40), batch_size=st.integers(1, 50), seed=st.integers(0, 5))
