@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.config import JobConfig, OptimizerConfig
+from training.config import JobConfig, OptimizerConfig, ZeroShotConfig
 
 System = Literal["generated", "ceiling", "floor"]
 
@@ -63,9 +63,10 @@ class FrechetConfig(EvaluationConfig):
 
 
 class RetrievalConfig(JobConfig):
-    """Retrieval among held-out pictures and their exact captions."""
+    """Retrieval among held-out pictures and their exact captions, and classification of the pictures."""
 
     ks: tuple[int, ...] = Field(default=(1, 5), min_length=1, description="Ranks down to which a find counts.")
+    zero_shot: dict[str, ZeroShotConfig] = Field(default={}, description="Classifications that are tried, by name.")
     batch_size: int = Field(default=200, gt=0, description="Images or texts per forward pass.")
     recipe: str | None = Field(default=None, description="Blend the CLIP was trained on.")
     model: str | None = Field(default=None, description="Digest of the CLIP.")

@@ -1,9 +1,10 @@
-"""Job: how often CLIP finds a held-out picture's exact caption among all, and the picture of a caption.
+"""Job: how often CLIP finds a held-out picture's exact caption among all, the picture of a caption, and its class.
 
 ``python -m evaluation.retrieval --job job.json``
 
-Source: Karpathy & Fei-Fei (2015) and, for CLIP, Radford et al. (2021), section 3.1: recall at k. Captions that are
-equal are all right, whatever picture they were written for.
+Source: Karpathy & Fei-Fei (2015) and, for CLIP, Radford et al. (2021), section 3.1: recall at k and zero-shot
+classification. Captions that are equal are all right, whatever picture they were written for; a picture is of a class
+that its caption alone names.
 """
 
 import json
@@ -22,7 +23,7 @@ from t2i_assets.corpus.tables import read_rows, write_table
 from training.data import load_images
 from training.job import Job, JobInputs, run
 from training.models.clip import Tokenizer, encode_texts, image_size, load_clip, preprocess
-from training.models.contrastive import equal_captions, retrieval_hits
+from training.models.contrastive import class_embeddings, equal_captions, only_class, retrieval_hits, zero_shot_hits
 from training.report import Reporter
 
 VERSION = "recall-1"
@@ -56,6 +57,19 @@ def main(job: Job[RetrievalConfig, RetrievalInputs], reporter: Reporter) -> None
                     _row(config, style, metric, caption, hit)
                     for (_, caption), hit in zip(asked, hits.tolist(), strict=True)
                 ]
+        for name, task in config.zero_shot.items():
+            classes = class_embeddings(
+                lambda texts: embed_texts(model, tokenizer, texts, config.batch_size), task.classes, task.templates
+            )
+            labels = [only_class(caption["caption"], task.classes) for _, caption in asked]
+            chosen = [(n, label) for n, label in enumerate(labels) if label is not None]
+            named = zero_shot_hits(
+                shown[[n for n, _ in chosen]], classes, torch.tensor([label for _, label in chosen], dtype=torch.long)
+            ).tolist()
+            metric = f"zero_shot_{name}"
+            rows += [_row(config, style, metric, asked[n][1], hit) for (n, _), hit in zip(chosen, named, strict=True)]
+            if named:
+                figures[f"{style}/{metric}"] = fmean(named)
     write_table(job.output / "scores.parquet", rows, EVALS)
     reporter.finish(images=len(keys), **{name: round(value, 4) for name, value in figures.items()})
 

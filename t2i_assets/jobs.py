@@ -1,12 +1,13 @@
 """Assets whose work is a ``training`` or ``evaluation`` job: a process of its own, its figures and pictures shown."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from t2i_assets.corpus.artifacts import Artifact
+from t2i_assets.corpus.named_models import named_model_digest
 from t2i_assets.launcher import launch
 from t2i_assets.materialize import Metadata, Result, materialize
 from t2i_assets.metadata import pictures
@@ -28,6 +29,7 @@ def run_job(
     files: Mapping[str, Path | list[Path]],
     extra: Mapping[str, Any] | None = None,
     replicate: int = 0,
+    named: Sequence[str | None] = (),
     prepare: Callable[[Path], Mapping[str, Path]] | None = None,
     show: Callable[[Artifact], Metadata] | None = None,
 ) -> Result:
@@ -35,7 +37,8 @@ def run_job(
 
     ``inputs`` are the artifacts that go into the digest, ``files`` what the job is given of them. ``extra`` adds
     fields to the section, ``replicate`` is added to its seed; ``prepare`` writes further input files into the output
-    directory first.
+    directory first. ``named`` are names and paths of models that the job starts from: what lies at a path goes into
+    the digest, so that another checkpoint there is noticed.
     """
     config = {**pipeline.settings.section(section, overrides.overrides).model_dump(mode="json"), **(extra or {})}
     config["seed"] += replicate
@@ -49,7 +52,10 @@ def run_job(
         context,
         pipeline,
         path=path,
-        config={name: value for name, value in config.items() if name not in UNTOLD},
+        config={
+            **{name: value for name, value in config.items() if name not in UNTOLD},
+            **({"named_models": named_model_digest(*named)} if any(named) else {}),
+        },
         inputs=inputs,
         write=write,
         show=lambda artifact: {**pictures(artifact.path), **(show(artifact) if show else {})},

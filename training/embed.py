@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from open_clip import CLIP
 from torch import Tensor
 
-from t2i_assets.corpus.schemas import IMAGE_EMBEDDINGS, TEXT_EMBEDDINGS
-from t2i_assets.corpus.tables import write_table
+from t2i_assets.corpus.schemas import IMAGE_EMBEDDINGS, SAMPLES, TEXT_EMBEDDINGS
+from t2i_assets.corpus.shards import SHARD_GLOB
+from t2i_assets.corpus.tables import read_rows, write_table
 from training.config import EmbedConfig
-from training.data import load_images, read_blend
+from training.data import read_blend, shard_batches
+from training.embeddings import IMAGES, TEXTS, write_encoder
 from training.job import Job, JobInputs, run
 from training.models.clip import encode_texts, image_size, load_clip, preprocess
 from training.report import Reporter
@@ -25,47 +27,59 @@ class EmbedInputs(JobInputs):
 
 
 def main(job: Job[EmbedConfig, EmbedInputs], reporter: Reporter) -> None:
-    """Embed images and captions."""
+    """Embed images, a table per shard, and captions; a shard whose table is there is left alone."""
     clip, tokenizer = load_clip(job.inputs.clip)
+    write_encoder(job.output, job.inputs.clip, clip)
     blend = read_blend(job.inputs.blend, "priors")
-    keys, images = load_images(job.inputs.shards, image_size(clip))
+    tables = [table for directory in job.inputs.shards for table in sorted(directory.glob(SHARD_GLOB))]
+    keys = list(dict.fromkeys(key for table in tables for key in _keys(table)))
     captions = [(key, caption) for key in keys for caption in blend.get(key, [])]
     texts = sorted({caption.caption for _, caption in captions})
-    total = len(images) + len(texts)
+    total, done = len(keys) + len(texts), 0
 
-    def progress(done: int) -> None:
-        reporter.log(done, total)
+    for table in tables:
+        output = job.output / IMAGES / table.parent.name / table.name
+        if not output.exists():
+            _write_images(clip, table, output, job.config.batch_size)
+        done += len(_keys(table))
+        reporter.log(min(done, len(keys)), total)
 
-    image_rows = embed_images(clip, images, job.config.batch_size, progress)
     tokens = tokenizer(texts) if texts else torch.zeros(0, clip.context_length, dtype=torch.long)
-    text_rows = embed_texts(clip, tokens, job.config.batch_size, lambda done: progress(len(images) + done))
-
+    rows = embed_texts(clip, tokens, job.config.batch_size, lambda done: reporter.log(len(keys) + done, total))
     number = {text: n for n, text in enumerate(texts)}
-    per_caption = text_rows[[number[caption.caption] for _, caption in captions]]
-    image_table = pa.table({"key": keys, "embedding": as_lists(image_rows)})
     text_table = pa.table(
         {
             "caption_id": [caption.caption_id for _, caption in captions],
             "key": [key for key, _ in captions],
             "caption": [caption.caption for _, caption in captions],
             "weight": [caption.weight for _, caption in captions],
-            "embedding": as_lists(per_caption),
+            "embedding": as_lists(rows[[number[caption.caption] for _, caption in captions]]),
         }
     )
-    write_table(job.output / "images.parquet", image_table, IMAGE_EMBEDDINGS)
-    write_table(job.output / "texts.parquet", text_table, TEXT_EMBEDDINGS)
-    reporter.finish(images=len(keys), captions=len(captions), texts=len(texts), dimensions=image_rows.shape[1])
+    write_table(job.output / TEXTS, text_table, TEXT_EMBEDDINGS)
+    reporter.finish(images=len(keys), captions=len(captions), texts=len(texts), dimensions=rows.shape[1])
+
+
+def _keys(table: Path) -> list[str]:
+    return [row["key"] for row in read_rows(table, SAMPLES, ["key"])]
+
+
+def _write_images(clip: CLIP, table: Path, output: Path, batch_size: int) -> None:
+    """Write the embeddings of one shard's images."""
+    keys: list[str] = []
+    rows = []
+    for part, images in shard_batches(table, image_size(clip), batch_size):
+        keys += part
+        rows.append(embed_images(clip, images))
+    embeddings = torch.cat(rows) if rows else torch.zeros(0, width(clip))
+    write_table(output, pa.table({"key": keys, "embedding": as_lists(embeddings)}), IMAGE_EMBEDDINGS)
 
 
 @torch.no_grad()
-def embed_images(clip: CLIP, images: Tensor, batch_size: int, progress: Callable[[int], None]) -> Tensor:
-    """Return unit-norm image embeddings [N, E] of uint8 images [N, 3, H, W]."""
-    rows = []
-    for start in range(0, len(images), batch_size):
-        batch = preprocess(clip, images[start : start + batch_size])
-        rows.append(F.normalize(clip.encode_image(batch).float(), dim=-1))
-        progress(min(start + batch_size, len(images)))
-    return torch.cat(rows) if rows else torch.zeros(0, clip.text_projection.shape[1])
+def embed_images(clip: CLIP, images: Tensor) -> Tensor:
+    """Return unit-norm image embeddings [N, E] of uint8 images [N, 3, S, S]."""
+    device = clip.logit_scale.device
+    return F.normalize(clip.encode_image(preprocess(clip, images.to(device))).float(), dim=-1).cpu()
 
 
 @torch.no_grad()
@@ -73,9 +87,18 @@ def embed_texts(clip: CLIP, tokens: Tensor, batch_size: int, progress: Callable[
     """Return unit-norm text embeddings [N, E] of tokens [N, L]."""
     rows = []
     for start in range(0, len(tokens), batch_size):
-        rows.append(encode_texts(clip, tokens[start : start + batch_size]).float())
+        part = tokens[start : start + batch_size].to(clip.logit_scale.device)
+        rows.append(encode_texts(clip, part).float().cpu())
         progress(min(start + batch_size, len(tokens)))
-    return torch.cat(rows) if rows else torch.zeros(0, clip.text_projection.shape[1])
+    return torch.cat(rows) if rows else torch.zeros(0, width(clip))
+
+
+def width(clip: CLIP) -> int:
+    """Return the dimension of the shared space."""
+    with torch.no_grad():
+        return clip.encode_text(
+            torch.zeros(1, clip.context_length, dtype=torch.long, device=clip.logit_scale.device)
+        ).shape[1]
 
 
 def as_lists(rows: Tensor) -> pa.ListArray:

@@ -1,6 +1,6 @@
 """What the jobs of both priors share: image embeddings with the encoded captions of a blend, and their judge."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,8 @@ import torch
 from open_clip import CLIP
 from torch import Tensor
 
-from t2i_assets.corpus.schemas import IMAGE_EMBEDDINGS
-from t2i_assets.corpus.tables import read_table
 from training.data import BlendTexts, is_held_out, read_blend
+from training.embeddings import read_image_embeddings
 from training.job import JobInputs
 from training.loop import Batch, Figures
 from training.models.clip import encode_text_states, load_clip
@@ -70,19 +69,15 @@ class PriorData:
 def load_prior_data(inputs: PriorInputs, held_out: float, seed: int) -> PriorData:
     """Read image embeddings, encode every caption of the blend once and part the held-out samples.
 
-    Raises ValueError where no embedded image has a caption or the embeddings are another CLIP's.
+    Raises ValueError where no embedded image has a caption, EncoderMismatchError where the embeddings are another
+    CLIP's.
     """
     clip, tokenizer = load_clip(inputs.clip)
     blend = read_blend(inputs.blend, "priors")
-    keys, images = read_image_embeddings(inputs.features)
+    keys, images = read_image_embeddings(inputs.features, inputs.clip)
     chosen = [n for n, key in enumerate(keys) if key in blend]
     if not chosen:
         raise ValueError(f"no image of {', '.join(map(str, inputs.features))} has a caption in {inputs.blend}")
-    if images.shape[1] != clip.text_projection.shape[1]:
-        raise ValueError(
-            f"embeddings have {images.shape[1]} dimensions, but those of {inputs.clip} have "
-            f"{clip.text_projection.shape[1]}: embed the images with this CLIP"
-        )
     texts = BlendTexts({keys[n]: blend[keys[n]] for n in chosen})
     encoded = encode_captions(clip, tokenizer(texts.texts))
 
@@ -93,13 +88,6 @@ def load_prior_data(inputs: PriorInputs, held_out: float, seed: int) -> PriorDat
     aside = part(True)
     few = Embeddings(aside.keys[:MOST_HELD_OUT], aside.images[:MOST_HELD_OUT], texts, encoded, seed)
     return PriorData(part(False), few, clip)
-
-
-def read_image_embeddings(directories: Sequence[Path]) -> tuple[list[str], Tensor]:
-    """Return keys and unit-norm image embeddings [N, E] of feature directories."""
-    tables = [read_table(directory / "images.parquet", IMAGE_EMBEDDINGS) for directory in directories]
-    rows = {key: row for table in tables for key, row in zip(*table.to_pydict().values(), strict=True)}
-    return list(rows), torch.from_numpy(np.array(list(rows.values()), dtype=np.float32))
 
 
 @torch.no_grad()

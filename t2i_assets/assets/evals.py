@@ -77,7 +77,7 @@ def judge(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrid
 
 
 @dg.asset(
-    **GROUP, deps=[evaluation_set, "tokenizer"], kinds={"pytorch", "open_clip"}, code_version="2", pool="training"
+    **GROUP, deps=[evaluation_set, "tokenizer"], kinds={"pytorch", "open_clip"}, code_version="3", pool="training"
 )
 def evaluation_clip(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """CLIP trained on the disjoint pool: it neither captioned, filtered nor trained; the vocabulary alone is shared."""
@@ -96,6 +96,7 @@ def evaluation_clip(context: dg.AssetExecutionContext, pipeline: Pipeline, confi
         write_table(out / "blend" / "00000.parquet", rows, BLENDS)
         return {"blend": out / "blend"}
 
+    start = pipeline.settings.section("evaluation_clip", config.overrides).pretrained
     return run_job(
         context,
         pipeline,
@@ -106,6 +107,7 @@ def evaluation_clip(context: dg.AssetExecutionContext, pipeline: Pipeline, confi
         inputs={"evaluation_set": prompts, "tokenizer": vocabulary},
         files={"tokenizer": vocabulary.path, "shards": [prompts.path / "pool"]},
         prepare=prepare,
+        named=() if start is None else (start.model, start.weights),
     )
 
 
@@ -113,7 +115,7 @@ def evaluation_clip(context: dg.AssetExecutionContext, pipeline: Pipeline, confi
     **GROUP, partitions_def=recipes, deps=[clip_model, evaluation_set], kinds={"pytorch", "parquet"}, code_version="1"
 )
 def clip_retrieval(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """Recall at 1 and 5 among held-out pictures and their exact captions, by the CLIP of a blend."""
+    """Recall at 1 and 5 among held-out pictures and their exact captions, and their classes, by the CLIP of a blend."""
     recipe = context.partition_key
     clip, prompts = made(pipeline, "clip_model", recipe), made(pipeline, "evaluation_set")
     return run_job(

@@ -25,11 +25,12 @@ def images_of(pipeline: Pipeline, blend: Artifact) -> dict[str, Artifact]:
     return images
 
 
-@dg.asset(**TRAINED, deps=[caption_blend, tokenizer, *IMAGES], kinds={"pytorch", "open_clip"}, code_version="2")
+@dg.asset(**TRAINED, deps=[caption_blend, tokenizer, *IMAGES], kinds={"pytorch", "open_clip"}, code_version="3")
 def clip_model(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """CLIP from scratch on a blend; its text encoder conditions the diffusion model, the priors live in its space."""
+    """CLIP on a blend; its text encoder conditions the diffusion model, the priors live in its space."""
     blend, vocabulary = made(pipeline, "caption_blend", context.partition_key), made(pipeline, "tokenizer")
     images = images_of(pipeline, blend)
+    start = pipeline.settings.section("clip", config.overrides).pretrained
     return run_job(
         context,
         pipeline,
@@ -40,10 +41,11 @@ def clip_model(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ov
         inputs={"caption_blend": blend, "tokenizer": vocabulary, "shards": images},
         files={"blend": blend.path, "tokenizer": vocabulary.path, "shards": paths(images)},
         replicate=pipeline.settings.recipe(context.partition_key).replicate,
+        named=() if start is None else (start.model, start.weights),
     )
 
 
-@dg.asset(**TRAINED, deps=[clip_model, caption_blend, *IMAGES], kinds={"pytorch", "parquet"}, code_version="1")
+@dg.asset(**TRAINED, deps=[clip_model, caption_blend, *IMAGES], kinds={"pytorch", "parquet"}, code_version="2")
 def clip_embeddings(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """CLIP embeddings of every image and of every caption that a prior can draw."""
     recipe = context.partition_key

@@ -57,7 +57,7 @@ TABLES: list[tuple[str, str, str, pa.Schema]] = [
     ("filtered_captions", "demo", "*.parquet", VERDICTS),
     ("caption_report", "demo", "tics.parquet", CAPTION_TICS),
     ("caption_blend", RECIPE, "*.parquet", BLENDS),
-    ("clip_embeddings", RECIPE, "images.parquet", IMAGE_EMBEDDINGS),
+    ("clip_embeddings", RECIPE, "images/demo/[0-9]*.parquet", IMAGE_EMBEDDINGS),
     ("clip_embeddings", RECIPE, "texts.parquet", TEXT_EMBEDDINGS),
     ("latents", "demo", "[0-9]*.parquet", LATENTS),
     ("evaluation_set", "_", "prompts.parquet", PROMPTS),

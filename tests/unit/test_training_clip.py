@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import open_clip
@@ -22,6 +23,7 @@ from training.config import ClipConfig, EmbedConfig, OptimizerConfig, Pretrained
 from training.data import load_images
 from training.embed import EmbedInputs
 from training.embed import main as embed
+from training.embeddings import EncoderMismatchError, encoder_digest, read_image_embeddings
 from training.job import Job
 from training.models.clip import (
     build_clip,
@@ -152,17 +154,24 @@ def test_text_states_end_at_the_end_token_and_do_not_depend_on_padding(model: Pa
     torch.testing.assert_close(pooled.norm(dim=1), torch.ones(2))
 
 
-def test_embeddings_are_stored_per_image_and_per_caption_and_agree(corpus: Path, model: Path) -> None:
-    output = corpus / "features"
-    output.mkdir()
-    config = EmbedConfig(batch_size=7)
+@pytest.fixture(scope="module")
+def features(corpus: Path, model: Path) -> Path:
+    return embedded(corpus, model, corpus / "features")
+
+
+def embedded(corpus: Path, model: Path, output: Path) -> Path:
+    output.mkdir(exist_ok=True)
     inputs = EmbedInputs(clip=model, blend=corpus / "blend", shards=[corpus / "shards"])
-    embed(Job("clip_embeddings", config, inputs, output), Reporter("clip_embeddings", output, {}))
-    images = pq.read_table(output / "images.parquet").to_pylist()
-    texts = pq.read_table(output / "texts.parquet").to_pylist()
-    assert len(images) == len({row["key"] for row in images}) == 100
+    embed(Job("clip_embeddings", EmbedConfig(batch_size=7), inputs, output), Reporter("clip_embeddings", output, {}))
+    return output
+
+
+def test_embeddings_are_stored_per_image_and_per_caption_and_agree(features: Path, model: Path) -> None:
+    keys, images = read_image_embeddings([features], model)
+    texts = pq.read_table(features / "texts.parquet").to_pylist()
+    assert len(images) == len(set(keys)) == 100
     assert len(texts) == 200
-    by_key = {row["key"]: torch.tensor(row["embedding"]) for row in images}
+    by_key = dict(zip(keys, images, strict=True))
     captions = {row["caption"]: torch.tensor(row["embedding"]) for row in texts if row["weight"] > 0.5}
     hits = []
     for row in texts:
@@ -171,6 +180,32 @@ def test_embeddings_are_stored_per_image_and_per_caption_and_agree(corpus: Path,
             nearest = max(captions, key=lambda caption: float(captions[caption] @ by_key[row["key"]]))
             hits.append(nearest == row["caption"])
     assert sum(hits) / len(hits) > 0.9
+
+
+def test_a_shard_that_was_embedded_is_left_alone(corpus: Path, model: Path, features: Path, tmp_path: Path) -> None:
+    again = Path(shutil.copytree(features, tmp_path / "features"))
+    lost, kept = (again / "images" / "shards" / name for name in ("00001.parquet", "00002.parquet"))
+    before, written = lost.read_bytes(), kept.stat().st_mtime_ns
+    lost.unlink()
+    embedded(corpus, model, again)
+    assert kept.stat().st_mtime_ns == written
+    assert lost.read_bytes() == before
+
+
+def test_embeddings_of_another_clip_are_refused_by_both_digests(model: Path, features: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(model, tmp_path / "clip"))
+    (other / "run.json").unlink()
+    assert len(read_image_embeddings([features], other)[0]) == 100, "the same weights, whatever is told of them"
+    preprocessing = json.loads((other / "open_clip_config.json").read_text())
+    preprocessing["preprocess_cfg"]["mean"] = [0.4, 0.5, 0.5]
+    (other / "open_clip_config.json").write_text(json.dumps(preprocessing))
+    with pytest.raises(EncoderMismatchError) as told:
+        read_image_embeddings([features], other)
+    assert encoder_digest(model) in str(told.value) and encoder_digest(other) in str(told.value)
+    unmarked = tmp_path / "features"
+    unmarked.mkdir()
+    with pytest.raises(EncoderMismatchError, match=encoder_digest(model)):
+        read_image_embeddings([unmarked], model)
 
 
 def pairs(count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
