@@ -13,6 +13,7 @@ from t2i_assets.commands.export import export
 from t2i_assets.commands.ingest import ingest
 from t2i_assets.commands.options import clear_errors, home_option, preset_option
 from t2i_assets.commands.rights import consent, purge
+from t2i_assets.commands.sample import sample
 from t2i_assets.commands.upsample import upsample
 from t2i_assets.commands.verify import verify
 
@@ -150,6 +151,7 @@ main.add_command(ingest)
 main.add_command(purge)
 main.add_command(consent)
 main.add_command(upsample)
+main.add_command(sample)
 
 
 def _environment(home: Path, preset: str) -> Any:

@@ -1,38 +1,36 @@
 """Job: train latent diffusion on a blend's captions, from latents and text states that are computed once."""
 
-import json
-from collections.abc import Sequence
+import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
+from pydantic import Field
 from torch import Tensor
 
-from t2i_assets.corpus.schemas import LATENTS
-from t2i_assets.corpus.tables import read_table
+from training.captioned import Bucketed, Captioned, aligned, dropped_from
 from training.config import DiffusionConfig
-from training.data import BlendTexts, is_held_out, read_blend, realised_shares
+from training.data import BlendTexts, is_held_out, read_blend
+from training.device import device_for, moved
+from training.embeddings import encoder_digest, read_image_embeddings
 from training.job import Job, JobInputs, run
+from training.latent_sets import LatentSet, LatentsMismatchError, read_latents
 from training.loop import Batch, Figures, Task, train
 from training.models.autoencoder import decode, load_autoencoder
-from training.models.clip import load_clip
-from training.models.diffusion import (
-    Condition,
-    TextEncoder,
-    build_scheduler,
-    build_unet,
-    diffusion_loss,
-    loss_by_timestep,
-    save_diffusion,
-)
+from training.models.diffusion import diffusion_loss, loss_by_timestep, open_unet
+from training.models.objectives import Scheduler, build_scheduler
 from training.models.pictures import save_grid
-from training.models.sampling import noise_for, sample
+from training.models.sampling import generator_for, sample, starting_noise
+from training.models.saved_diffusion import VAE, save_diffusion
 from training.report import Reporter
+from training.text_encoders.backends import open_text_encoder
+from training.text_encoders.protocol import Condition
+from training.text_encoders.states import conditions_of
 
 MOST_HELD_OUT = 256
 SHOWN = 32
 LOSS_SEED = 0  # of the noise and timesteps with which held-out loss is measured
+SCRATCH = "text_states"  # directory in the output, while the job runs
 
 
 class DiffusionInputs(JobInputs):
@@ -40,49 +38,65 @@ class DiffusionInputs(JobInputs):
     clip: Path
     autoencoder: Path
     latents: list[Path]
-
-
-class LatentsMismatchError(ValueError):
-    """Latents of several snapshots, or their blend, do not fit together; the message names the files."""
+    text_states: list[Path] = Field(default_factory=list)
+    image_embeddings: list[Path] = Field(default_factory=list)
 
 
 def main(job: Job[DiffusionConfig, DiffusionInputs], reporter: Reporter) -> None:
     """Train latent diffusion."""
-    config = job.config
-    clip, tokenizer = load_clip(job.inputs.clip)
-    text_encoder = TextEncoder(clip, tokenizer)
-    blend = read_blend(job.inputs.blend, "diffusion")
+    config, inputs = job.config, job.inputs
+    text_encoder = open_text_encoder(config.text_encoder, inputs.clip)
+    blend = read_blend(inputs.blend, "diffusion")
     texts = BlendTexts(blend)
-    keys, latents = read_latents(job.inputs.latents)
-    used = [number for number, key in enumerate(keys) if key in blend]
+    latents = read_latents(inputs.latents, inputs.autoencoder)
+    used = [number for number, key in enumerate(latents.keys) if key in blend]
     if not used:
-        raise LatentsMismatchError(f"no sample of {job.inputs.blend} has a latent in {job.inputs.latents[0]}")
-    held_out = [number for number in used if is_held_out(keys[number], config.held_out)][:MOST_HELD_OUT]
-    rest = [number for number in used if not is_held_out(keys[number], config.held_out)]
+        raise LatentsMismatchError(f"no sample of {inputs.blend} has a latent in {inputs.latents[0]}")
+    images = read_images(config, inputs, latents)
+    image_dim = 0 if images is None else images.shape[1]
+    scratch = job.output / SCRATCH
+    conditions = conditions_of(texts.texts, text_encoder, config.text_encoder.memory_gb, inputs.text_states, scratch)
+    unconditional = text_encoder([""]).with_images(torch.zeros(1, image_dim))
 
-    conditions, unconditional = text_encoder(texts.texts), text_encoder([""])
-    data = Captioned([keys[number] for number in rest], latents[rest], texts, conditions, config.seed)
-    captions = texts.likeliest([keys[number] for number in held_out]) if held_out else torch.zeros(0, dtype=torch.long)
+    def part(held_out: bool) -> Captioned:
+        kind = Captioned if len(latents.buckets) == 1 else Bucketed
+        members = [number for number in used if is_held_out(latents.keys[number], config.held_out) == held_out]
+        return kind(latents, members, texts, conditions, images, config.seed)
+
+    data, aside = part(False), part(True)
+    held_out = aside.likeliest(MOST_HELD_OUT)
     task = Denoising(
-        build_unet(config, tuple(latents.shape[1:]), text_encoder.width, text_encoder.embed_dim),
-        build_scheduler(config.timesteps),
+        open_unet(config, latents.shape, text_encoder, image_dim),
+        build_scheduler(config),
         unconditional,
         config,
-        (latents[held_out], conditions[captions]),
-    )
+        [(values, condition) for values, condition, _ in held_out],
+    ).to(device_for(config.device))
     final = train(task, data, config.optimizer, job.output, reporter, config.seed, config.precision)
-    save_diffusion(task.unet, task.scheduler, job.inputs.autoencoder, job.inputs.clip, job.output)
-
-    prompts = [texts.texts[number] for number in captions[:SHOWN].tolist()]
-    if prompts:
-        noise = noise_for(prompts, config.seed, tuple(latents.shape[1:]))
-        drawn = sample(task.unet, task.scheduler, noise, text_encoder(prompts), unconditional, config.sampler)
-        save_grid(decode(load_autoencoder(job.inputs.autoencoder), drawn), job.output / "samples.png", columns=8)
-        (job.output / "samples.txt").write_text("\n".join(prompts) + "\n")
+    space = encoder_digest(inputs.clip) if config.image_embedding else None
+    save_diffusion(task.unet, task.scheduler, inputs.autoencoder, text_encoder, job.output, space)
+    shutil.rmtree(scratch, ignore_errors=True)
+    if held_out:
+        values, condition, captions = held_out[0]
+        show(job.output, task, values[:SHOWN], condition[:SHOWN], captions[:SHOWN])
         reporter.image("samples", job.output / "samples.png")
-    shares = realised_shares(data, config.optimizer)
+    shares = data.shares(config.optimizer)
     reporter.log(config.optimizer.steps, config.optimizer.steps, **shares)
-    reporter.finish(samples=len(data), held_out=len(held_out), texts=len(texts.texts), **final, **shares)
+    counted = min(len(aside), MOST_HELD_OUT)
+    reporter.finish(samples=len(data), held_out=counted, texts=len(texts.texts), **final, **shares)
+
+
+def read_images(config: DiffusionConfig, inputs: DiffusionInputs, latents: LatentSet) -> Tensor | None:
+    """Return the image embedding of every sample, where the U-Net is told them.
+
+    Raises ValueError where they are wanted and not given, or given and not wanted.
+    """
+    if config.image_embedding != bool(inputs.image_embeddings):
+        given = "are given" if inputs.image_embeddings else "are not given"
+        raise ValueError(f"image_embedding is {config.image_embedding}, but the inputs image_embeddings {given}")
+    if not config.image_embedding:
+        return None
+    return aligned(latents, *read_image_embeddings(inputs.image_embeddings, inputs.clip))
 
 
 class Denoising(Task):
@@ -91,10 +105,10 @@ class Denoising(Task):
     def __init__(
         self,
         unet: UNet2DConditionModel,
-        scheduler: DDIMScheduler,
+        scheduler: Scheduler,
         unconditional: Condition,
         config: DiffusionConfig,
-        held_out: tuple[Tensor, Condition],
+        held_out: list[tuple[Tensor, Condition]],
     ) -> None:
         super().__init__()
         self.unet = unet
@@ -105,70 +119,40 @@ class Denoising(Task):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
         latents = batch["latents"]
-        dropped = torch.rand(len(latents), generator=generator, device=latents.device) < self.config.caption_dropout
-        nothing = self.unconditional.to(latents.device)
-        condition = Condition(
-            torch.where(dropped[:, None, None], nothing.states, batch["states"]),
-            torch.where(dropped[:, None], nothing.embeddings, batch["embeddings"]),
-        )
+        device = latents.device
+        texts = torch.rand(len(latents), generator=generator, device=device) < self.config.caption_dropout
+        images = torch.zeros_like(texts)
+        if self.config.image_embedding:
+            images = torch.rand(len(latents), generator=generator, device=device) < self.config.image_embedding_dropout
+        condition = dropped_from(batch["condition"], moved(self.unconditional, device), texts, images)
         loss, error, timesteps = diffusion_loss(self.unet, self.scheduler, latents, condition, self.config, generator)
         return loss, loss_by_timestep(error, timesteps, self.config.timesteps)
 
     def evaluate(self) -> Figures:
-        latents, condition = self.held_out
-        if not len(latents):
+        if not self.held_out:
             return {}
-        generator = torch.Generator().manual_seed(LOSS_SEED)
-        _, error, timesteps = diffusion_loss(self.unet, self.scheduler, latents, condition, self.config, generator)
+        generator = torch.Generator(self.device).manual_seed(LOSS_SEED)
+        parts = []
+        for latents, condition in moved(self.held_out, self.device):
+            _, *figures = diffusion_loss(self.unet, self.scheduler, latents, condition, self.config, generator)
+            parts.append(figures)
+        error, timesteps = (torch.cat(values) for values in zip(*parts, strict=True))
         bins = loss_by_timestep(error, timesteps, self.config.timesteps)
         return {"val/loss": error.mean(), **{f"val/{name}": value for name, value in bins.items()}}
 
-
-class Captioned:
-    """Latents, each with the condition of the caption that the blend draws for it in the epoch."""
-
-    def __init__(self, keys: list[str], latents: Tensor, texts: BlendTexts, conditions: Condition, seed: int) -> None:
-        self.keys, self.latents, self.texts, self.conditions, self.seed = keys, latents, texts, conditions, seed
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def batch(self, indices: np.ndarray, epochs: np.ndarray) -> Batch:
-        keys = [self.keys[index] for index in indices]
-        drawn = self.conditions[self.texts.draw(self.seed, epochs.tolist(), keys)]
-        latents = self.latents[indices]
-        return {"keys": keys, "latents": latents, "states": drawn.states, "embeddings": drawn.embeddings}
+    def checkpoint_gradients(self) -> None:
+        self.unet.enable_gradient_checkpointing()
 
 
-def read_latents(directories: Sequence[Path]) -> tuple[list[str], Tensor]:
-    """Return keys and latents [N, C, H, W] of LATENTS directories; a key found twice is read once.
-
-    Raises LatentsMismatchError where their shapes differ.
-    """
-    keys: list[str] = []
-    rows: list[Tensor] = []
-    shapes: dict[Path, tuple[int, int, int]] = {}
-    seen: set[str] = set()
-    for directory in directories:
-        shape = json.loads((directory / "latents.json").read_text())
-        shapes[directory] = (shape["channels"], shape["height"], shape["width"])
-        if shapes[directory] != shapes[directories[0]]:
-            raise LatentsMismatchError(
-                f"{directory / 'latents.json'} says {shapes[directory]}, "
-                f"but {directories[0] / 'latents.json'} says {shapes[directories[0]]}: encode both with one autoencoder"
-            )
-        for file in sorted(directory.glob("[0-9]*.parquet")):
-            table = read_table(file, LATENTS)
-            values = table["latent"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            values = torch.from_numpy(values.copy()).view(-1, *shapes[directory])
-            names = table["key"].to_pylist()
-            fresh = [number for number, name in enumerate(names) if name not in seen]
-            seen.update(names)
-            keys += [names[number] for number in fresh]
-            rows.append(values[fresh])
-    if not rows:
-        raise LatentsMismatchError(f"there are no latents in {', '.join(map(str, directories)) or 'an empty list'}")
-    return keys, torch.cat(rows)
+def show(output: Path, task: Denoising, latents: Tensor, condition: Condition, captions: list[str]) -> None:
+    """Write samples.png, drawn by the saved model for held-out captions, and samples.txt."""
+    generators = [generator_for(caption, task.config.seed) for caption in captions]
+    shape = (latents.shape[1], latents.shape[2], latents.shape[3])
+    noise, told, nothing = moved((starting_noise(generators, shape), condition, task.unconditional), task.device)
+    drawn = sample(task.unet, task.scheduler, noise, told, nothing, task.config.sampler, generators)
+    autoencoder = load_autoencoder(output / VAE).to(task.device)
+    save_grid(decode(autoencoder, drawn).cpu(), output / "samples.png", columns=8)
+    (output / "samples.txt").write_text("\n".join(captions) + "\n")
 
 
 if __name__ == "__main__":

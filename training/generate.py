@@ -6,6 +6,7 @@ batch size start alike, and the bytes of every file are the same whenever the jo
 
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ from t2i_assets.corpus.schemas import GENERATED, PROMPTS
 from t2i_assets.corpus.shards import TarWriter
 from t2i_assets.corpus.tables import read_rows, write_table
 from training.config import GenerateConfig
+from training.device import device_for, moved
+from training.image_conditions import ImageEmbeddings, image_embeddings_for
 from training.job import Job, JobInputs, run
 from training.models.autoencoder import decode
-from training.models.diffusion import LatentDiffusion, load_diffusion
 from training.models.pictures import save_grid
-from training.models.sampling import noise_for, sample
+from training.models.sampling import generator_for, sample, starting_noise
+from training.models.saved_diffusion import LatentDiffusion, load_diffusion
 from training.report import Reporter
 
 COLUMNS, ROWS = 8, 8
@@ -30,15 +33,20 @@ COLUMNS, ROWS = 8, 8
 class GenerateInputs(JobInputs):
     diffusion: Path
     prompts: Path
+    clip: Path | None = None
+    prior: Path | None = None
 
 
 def main(job: Job[GenerateConfig, GenerateInputs], reporter: Reporter) -> None:
     """Draw every prompt; images appear in one tar, with a table that knows where each lies."""
     config = job.config
-    model = load_diffusion(job.inputs.diffusion)
+    model = load_diffusion(job.inputs.diffusion, device_for(config.device))
+    embeddings = image_embeddings_for(config.condition, model, job.inputs.clip, job.inputs.prior, config.prior)
     prompts = read_rows(job.inputs.prompts, PROMPTS)
     asked = [(prompt, seed) for prompt in prompts for seed in config.seeds]
-    images = draw_all(model, asked, config, reporter)
+    texts = config.condition == "caption" or config.caption_beside
+    named = [Asked(prompt["prompt"], prompt["scene_id"], seed) for prompt, seed in asked]
+    images = draw_all(model, named, config, embeddings, texts, reporter)
 
     rows = []
     for stale in job.output.glob(".*.tmp"):  # of a try that was killed while it wrote
@@ -66,21 +74,38 @@ def main(job: Job[GenerateConfig, GenerateInputs], reporter: Reporter) -> None:
     reporter.finish(prompts=len(prompts), images=len(rows))
 
 
+@dataclass(frozen=True)
+class Asked:
+    """An image to draw: its prompt, and the name and seed that its noise follows from."""
+
+    prompt: str
+    name: str
+    seed: int
+
+
 def draw_all(
-    model: LatentDiffusion, asked: list[tuple[dict[str, str], int]], config: GenerateConfig, reporter: Reporter
+    model: LatentDiffusion,
+    asked: list[Asked],
+    config: GenerateConfig,
+    embeddings: ImageEmbeddings,
+    texts: bool,
+    reporter: Reporter,
 ) -> Tensor:
-    """Return uint8 images [N, 3, S, S] of (row of PROMPTS, seed) pairs, in their order."""
-    unet = model.unet
-    shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
-    unconditional = model.text_encoder([""])
+    """Return uint8 images [N, 3, H, W] in their order; ``texts`` says whether the model is told the prompts' words."""
+    device = model.unet.device
+    nothing = moved(model.text_encoder([""]).with_images(torch.zeros(1, model.image_dim)), device)
     images = []
     for start in range(0, len(asked), config.batch_size):
         batch = asked[start : start + config.batch_size]
-        noise = torch.cat([noise_for([prompt["scene_id"]], seed, shape) for prompt, seed in batch])
-        condition = model.text_encoder([prompt["prompt"] for prompt, _ in batch])
-        with torch.autocast(noise.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            latents = sample(unet, model.scheduler, noise, condition, unconditional, config.sampler)
-        images.append(decode(model.autoencoder, latents))
+        prompts = [one.prompt for one in batch]
+        generators = [generator_for(one.name, one.seed) for one in batch]
+        noise = starting_noise(generators, model.latent_shape).to(device)
+        told = model.text_encoder(prompts if texts else [""] * len(batch))
+        of_prior = [generator_for(f"prior/{one.name}", one.seed) for one in batch]
+        condition = moved(told.with_images(embeddings(prompts, of_prior)), device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            latents = sample(model.unet, model.scheduler, noise, condition, nothing, config.sampler, generators)
+        images.append(decode(model.autoencoder, latents).cpu())
         reporter.log(start + len(batch), len(asked))
     return torch.cat(images)
 

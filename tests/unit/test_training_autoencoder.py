@@ -11,7 +11,7 @@ from t2i_assets.corpus.schemas import LATENTS
 from t2i_assets.corpus.tables import read_table
 from tests.unit.latent_corpus import AUTOENCODER, write_latent_corpus
 from training.data import load_images, to_signed
-from training.diffusion import read_latents
+from training.latent_sets import read_latents
 from training.models.autoencoder import (
     AutoencoderMismatchError,
     autoencoder_loss,
@@ -50,7 +50,8 @@ def test_the_saved_directory_is_diffusers_own_and_knows_the_statistics_of_its_la
 
 
 def test_latents_are_normalised_per_channel_in_the_order_of_their_keys(corpus: Path) -> None:
-    keys, latents = read_latents([corpus / "latents"])
+    found = read_latents([corpus / "latents"], corpus / "autoencoder")
+    keys, [latents] = found.keys, found.buckets
     assert latents.shape == (60, 4, 4, 4)
     assert latents.mean((0, 2, 3)).abs().max() < 0.15
     assert (latents.std((0, 2, 3)) - 1).abs().max() < 0.15

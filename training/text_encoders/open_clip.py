@@ -8,7 +8,7 @@ from open_clip import CLIP, SimpleTokenizer
 from torch.nn import functional as F
 
 from training.models.clip import encode_text_states
-from training.text_encoders.clip import ClipTextEncoder
+from training.text_encoders.clip import ClipTextEncoder, Told
 from training.text_encoders.conversion import to_transformers
 from training.text_encoders.protocol import Condition, digest_parts
 
@@ -21,7 +21,7 @@ class OpenClipTextEncoder:
     Zeros are keys and values that say nothing, so every text has the same shape and is encoded alike in any batch.
     """
 
-    told = "full"
+    told: Told = "full"
 
     def __init__(self, clip: CLIP, tokenizer: SimpleTokenizer) -> None:
         self.clip, self.tokenizer = clip, tokenizer

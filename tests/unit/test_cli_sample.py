@@ -1,0 +1,119 @@
+"""``t2i sample``: a labelled grid for prompts from the command line, and words where a model cannot be found."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from t2i_assets.cli import main
+from t2i_assets.commands.sample import Seeds, find, find_prior
+from t2i_assets.corpus.artifacts import Artifact, Manifest, publish, write_ref
+from t2i_assets.corpus.home import Home
+from tests.unit.tiny_text_encoders import write_open_clip
+from training.config import AutoencoderConfig, DiffusionConfig, TextEncoderConfig
+from training.models.autoencoder import build_autoencoder, store_statistics
+from training.models.diffusion import open_unet
+from training.models.objectives import build_scheduler
+from training.models.saved_diffusion import save_diffusion
+from training.sample import labelled_grid
+from training.text_encoders.backends import open_text_encoder
+
+DIGEST, CLIP = "abcdef0123456789", "c1c1c1c1c1c1c1c1"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with a CLIP, a model that knows nothing and priors of two CLIPs."""
+    place = Home(tmp_path_factory.mktemp("home"))
+
+    def write(out: Path) -> None:
+        parts = out / "parts"
+        parts.mkdir()
+        write_open_clip(parts)
+        torch.manual_seed(0)
+        autoencoder = build_autoencoder(AutoencoderConfig(image_size=16, widths=(8, 16, 16), latent_channels=4))
+        store_statistics(autoencoder, torch.randn(9, 4, 4, 4))
+        autoencoder.save_pretrained(parts / "vae")
+        config = DiffusionConfig(widths=(16, 16), heads=2, norm_groups=4)
+        encoder = open_text_encoder(TextEncoderConfig(), parts)
+        save_diffusion(open_unet(config, (4, 4, 4), encoder), build_scheduler(config), parts / "vae", encoder, out)
+
+    def publish_as(asset: str, path: Path, recipe: str, inputs: dict[str, str]) -> Artifact:
+        manifest = Manifest(asset=asset, partition=recipe, digest=path.name, code_version="1", inputs=inputs)
+        artifact = publish(path, manifest, write if asset == "latent_diffusion" else lambda out: None)
+        write_ref(place, asset, recipe, artifact)
+        return artifact
+
+    publish_as("clip_model", place.model("clip", CLIP), "blend_95_5", {})
+    publish_as("latent_diffusion", place.model("latent_diffusion", DIGEST), "blend_95_5", {"clip_model": CLIP})
+    publish_as("diffusion_prior", place.model("diffusion_prior", "d0"), "alt_only", {"clip_model": "another"})
+    publish_as("diffusion_prior", place.model("diffusion_prior", "d1"), "blend_95_5", {"clip_model": CLIP})
+    return place
+
+
+def run(home: Home, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["sample", "--home", str(home.root), *arguments])
+
+
+def test_a_grid_is_written_and_named(home: Home, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "grid.png"
+    told = ["--model", DIGEST[:6], "--seeds", "0-2", "--steps", "2", "--guidance", "3", "--sampler", "dpm++"]
+    result = run(home, "a red star", "a blue circle", *told, "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert result.output == f"6 pictures by {home.model('latent_diffusion', DIGEST)}: {out}\n"
+    sheet = Image.open(out)
+    assert sheet.width > 3 * 128
+    assert sheet.height > 2 * 128
+    assert len(np.unique(np.asarray(sheet).reshape(-1, 3), axis=0)) > 50
+
+
+def test_a_model_is_found_by_recipe_digest_and_directory(home: Home, tmp_path: Path) -> None:
+    path = home.model("latent_diffusion", DIGEST)
+    assert find(home, "latent_diffusion", "blend_95_5") == path
+    assert find(home, "latent_diffusion", DIGEST[:4]) == path
+    assert find(home, "latent_diffusion", str(path)) == path
+    result = run(home, "a red star", "--model", str(tmp_path))
+    assert result.exit_code == 1
+    assert f"{tmp_path} is no saved diffusion model: it has no model_index.json" in result.output
+
+
+def test_an_unknown_model_is_told_with_what_there_is(home: Home) -> None:
+    result = run(home, "a red star", "--model", "nothing")
+    assert result.exit_code == 1
+    assert "there is no latent_diffusion 'nothing'" in result.output
+    assert f"blend_95_5 ({DIGEST})" in result.output
+
+
+def test_the_prior_of_a_kind_is_the_one_that_knows_the_clip(home: Home) -> None:
+    assert find_prior(home, "diffusion_prior", home.model("clip", CLIP)) == home.model("diffusion_prior", "d1")
+    assert find_prior(home, "d0", home.model("clip", CLIP)) == home.model("diffusion_prior", "d0")
+    result = run(home, "a red star", "--prior", "autoregressive_prior")
+    assert result.exit_code == 1
+    assert f"no autoregressive_prior in {home.root} was trained on embeddings of the CLIP {CLIP}" in result.output
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("0-3", (0, 1, 2, 3)), ("5", (5,)), ("0,3,7-8", (0, 3, 7, 8))])
+def test_seeds_are_ranges_and_lists(text: str, seeds: tuple[int, ...]) -> None:
+    assert Seeds().convert(text, None, None) == seeds
+
+
+@pytest.mark.parametrize("text", ["x", "3-1", "", "0-999"])
+def test_seeds_that_are_none_are_refused(home: Home, text: str) -> None:
+    result = run(home, "a red star", "--seeds", text)
+    assert result.exit_code == 2
+    assert "Invalid value for '--seeds'" in result.output
+
+
+def test_labels_stand_above_what_they_name() -> None:
+    images = torch.zeros(2, 3, 3, 32, 32, dtype=torch.uint8)
+    images[1, 2, 0] = 200
+    sheet = np.asarray(labelled_grid(images, ("a red star", "a blue circle"), ["seed 0", "seed 1", "seed 2"]))
+    red = (sheet == (200, 0, 0)).all(axis=2)
+    rows, columns = np.flatnonzero(red.any(axis=1)), np.flatnonzero(red.any(axis=0))
+    assert (len(rows), len(columns)) == (128, 128)
+    assert (rows[-1], columns[-1]) > (sheet.shape[0] // 2, sheet.shape[1] // 2)
+    strip = sheet[rows[0] - 18 : rows[0], :100]
+    assert (strip < 100).any(), "the prompt's label stands right above its row"
