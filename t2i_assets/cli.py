@@ -11,6 +11,7 @@ from t2i_assets import __doc__ as about
 from t2i_assets.commands.claims import claims
 from t2i_assets.commands.export import export
 from t2i_assets.commands.ingest import ingest
+from t2i_assets.commands.models import models
 from t2i_assets.commands.options import clear_errors, home_option, preset_option
 from t2i_assets.commands.rights import consent, purge
 from t2i_assets.commands.sample import sample
@@ -151,6 +152,7 @@ main.add_command(ingest)
 main.add_command(purge)
 main.add_command(consent)
 main.add_command(upsample)
+main.add_command(models)
 main.add_command(sample)
 
 

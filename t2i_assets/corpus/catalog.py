@@ -24,7 +24,7 @@ from rich.text import Text
 
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.tables import write_table
-from t2i_assets.corpus.views import FILES, MANIFESTS, REFS, SEEDS, VIEWS, view_sql
+from t2i_assets.corpus.views import FILES, MANIFESTS, REFS, REGISTRY, SEEDS, VIEWS, view_sql
 
 ATTEMPTS = 5
 
@@ -161,7 +161,7 @@ def _count(connection: duckdb.DuckDBPyConnection, view: str) -> int:
 def _write_seeds(directory: Path) -> None:
     for name, (schema, _) in FILES.items():
         write_table(directory / f"{name}.parquet", schema.empty_table(), schema)
-    for name in (MANIFESTS, REFS):
+    for name in (MANIFESTS, REFS, REGISTRY):
         temporary = directory / f".{name}.{os.getpid()}.tmp"
         temporary.write_text("[]")
         temporary.replace(directory / f"{name}.json")

@@ -64,6 +64,10 @@ class Home:
         return self.root / "purges"
 
     @property
+    def registry(self) -> Path:
+        return self.root / "models" / "registry.json"
+
+    @property
     def refs(self) -> Path:
         return self.root / "refs"
 

@@ -16,6 +16,7 @@ from t2i_assets.corpus import schemas
 SEEDS = ".catalog"
 MANIFESTS = "manifests"
 REFS = "refs"
+REGISTRY = "registry"
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,15 @@ def _about(schema: pa.Schema) -> str:
 
 MANIFEST_GLOBS = tuple("[!.]*/" * depth + "manifest.json" for depth in (1, 2, 3))
 REF_GLOBS = ("refs/[!.]*/[!.]*.json",)
+REGISTRY_GLOBS = ("models/registry[.]json",)
 MANIFEST_COLUMNS = (
     "asset: 'VARCHAR', partition: 'VARCHAR', digest: 'VARCHAR', code_version: 'VARCHAR', config: 'JSON', "
     "inputs: 'MAP(VARCHAR, VARCHAR)', output_digest: 'VARCHAR', fetched: 'BOOLEAN', created: 'DOUBLE', "
     "seconds: 'DOUBLE', summary: 'JSON'"
+)
+REGISTRY_COLUMNS = (
+    "number: 'BIGINT', changed_at: 'DOUBLE', digest: 'VARCHAR', kind: 'VARCHAR', partition: 'VARCHAR', was: 'VARCHAR', "
+    "stage: 'VARCHAR', instead_of: 'VARCHAR'"
 )
 
 _ARTIFACT = "Directory of the artifact the row lies in, relative to the home."
@@ -263,6 +269,44 @@ VIEWS: tuple[View, ...] = (
         fields={**_MANIFEST, "kind": "Asset that it is: captioner, latent_diffusion …"},
     ),
     View(
+        "registry",
+        "Every trained model with its stage: what `t2i models list` shows.",
+        """
+        SELECT m.digest, m.kind, m.partition, coalesce(e.stage, 'none') AS stage, e.since,
+               m.path IN (SELECT path FROM tainted_models) AS tainted,
+               m.path, m.created, m.seconds, m.config, m.inputs, m.summary, m.current
+        FROM models AS m LEFT JOIN (
+            SELECT digest, arg_max(stage, number) AS stage, to_timestamp(max(changed_at)) AS since
+            FROM {registry} GROUP BY digest
+        ) AS e USING (digest)
+        """,
+        fields={
+            **_MANIFEST,
+            "kind": "Asset that it is: captioner, latent_diffusion …",
+            "stage": "none, staging, production or archived; of a kind and partition one model is in production.",
+            "since": "When it got that stage; null where it never got one.",
+            "tainted": "Whether it was trained on a sample that was purged since.",
+        },
+    ),
+    View(
+        "promotions",
+        "Every change of a model's stage, oldest first.",
+        """
+        SELECT number, to_timestamp(changed_at) AS changed_at, digest, kind, partition, was, stage, instead_of
+        FROM {registry} ORDER BY number
+        """,
+        fields={
+            "number": "Place in the history, from 0.",
+            "changed_at": "When.",
+            "digest": "Digest of the model.",
+            "kind": "Asset that it is.",
+            "partition": _MANIFEST["partition"],
+            "was": "Stage before.",
+            "stage": "Stage from then on.",
+            "instead_of": "Digest of the model that took its place in production, if one did.",
+        },
+    ),
+    View(
         "metrics",
         "What training runs logged, step by step.",
         """
@@ -388,6 +432,8 @@ def view_sql(view: View, root: Path) -> str:
     sql = sql.replace("{manifests}", _scan("read_json", root, f"{MANIFESTS}.json", MANIFEST_GLOBS, columns))
     columns = "columns = {path: 'VARCHAR', digest: 'VARCHAR'}"
     sql = sql.replace("{refs}", _scan("read_json", root, f"{REFS}.json", REF_GLOBS, columns))
+    columns = f"columns = {{{REGISTRY_COLUMNS}}}"
+    sql = sql.replace("{registry}", _scan("read_json", root, f"{REGISTRY}.json", REGISTRY_GLOBS, columns))
     sql = sql.replace("{place}", "{dir} AS artifact, {dir} IN (SELECT path FROM refs) AS current")
     for alias in ("", "m", "b", "r"):
         filename = f"{alias}.filename" if alias else "filename"
