@@ -136,7 +136,7 @@ def clip_retrieval(context: dg.AssetExecutionContext, pipeline: Pipeline, config
     partitions_def=recipes,
     deps=[latent_diffusion, evaluation_set],
     kinds={"pytorch", "diffusers"},
-    code_version="1",
+    code_version="2",
     pool="training",
 )
 def generated_images(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:

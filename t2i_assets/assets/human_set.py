@@ -48,7 +48,7 @@ def human_contamination(context: dg.AssetExecutionContext, pipeline: Pipeline, c
     owners=["team:models"],
     deps=[autoencoder, human_captions],
     kinds={"pytorch", "parquet"},
-    code_version="1",
+    code_version="2",
     pool="training",
 )
 def human_latents(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:

@@ -116,7 +116,7 @@ def autoencoder(context: dg.AssetExecutionContext, pipeline: Pipeline, config: O
     deps=[autoencoder, shards],
     partitions_def=snapshots,
     kinds={"pytorch", "parquet"},
-    code_version="1",
+    code_version="2",
     pool="training",
 )
 def latents(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
@@ -145,7 +145,7 @@ def latents(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overr
         dg.AssetDep(clip_model, partition_mapping=dg.SpecificPartitionsPartitionMapping([text_encoder_recipe])),
     ],
     kinds={"pytorch", "diffusers"},
-    code_version="2",
+    code_version="3",
 )
 def latent_diffusion(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Text-conditional latent diffusion U-Net. Recipes differ in captions alone: seed, steps, size, autoencoder and
@@ -153,6 +153,7 @@ def latent_diffusion(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
     blend = made(pipeline, "caption_blend", context.partition_key)
     clip, encoder = made(pipeline, "clip_model", text_encoder_recipe), made(pipeline, "autoencoder")
     encoded = made_everywhere(pipeline, "latents")
+    told = pipeline.settings.section("diffusion", config.overrides)
     if recipe_of(blend).include_human_samples:
         encoded["human"] = made(pipeline, "human_latents")
     return run_job(
@@ -165,4 +166,9 @@ def latent_diffusion(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
         inputs={"caption_blend": blend, "clip_model": clip, "autoencoder": encoder, "latents": encoded},
         files={"blend": blend.path, "clip": clip.path, "autoencoder": encoder.path, "latents": paths(encoded)},
         replicate=pipeline.settings.recipe(context.partition_key).replicate,
+        named=(
+            told.text_encoder.model,
+            told.text_encoder.weights,
+            *((told.unet.model, told.unet.subfolder) if told.unet else ()),
+        ),
     )

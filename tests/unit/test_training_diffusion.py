@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from tests.unit.latent_corpus import DIFFUSION, write_diffusion, write_latent_corpus
-from training.config import SamplerConfig
+from training.config import PretrainedUnetConfig, SamplerConfig
 from training.diffusion import Denoising
 from training.latent_sets import LatentsMismatchError, read_latents
 from training.models.diffusion import UnetMismatchError, build_unet, diffusion_loss, loss_by_timestep, open_unet
@@ -128,7 +128,8 @@ def test_latents_of_another_autoencoder_are_refused_by_both_names(corpus: Path, 
 
 
 def test_training_starts_from_a_pretrained_unet_that_fits(corpus: Path) -> None:
-    config = DIFFUSION.model_copy(update={"unet": str(corpus / "diffusion" / "unet")})
+    start = PretrainedUnetConfig(model=str(corpus / "diffusion"), subfolder="unet")
+    config = DIFFUSION.model_copy(update={"unet": start})
     encoder = open_saved_text_encoder(corpus / "diffusion", "full")
     trained = open_unet(config, (4, 4, 4), encoder)
     fresh = open_unet(DIFFUSION, (4, 4, 4), encoder)

@@ -17,6 +17,7 @@ from training.config.clip import ZeroShotConfig as ZeroShotConfig
 from training.config.diffusion import DiffusionConfig as DiffusionConfig
 from training.config.diffusion import GenerateConfig as GenerateConfig
 from training.config.diffusion import LatentsConfig as LatentsConfig
+from training.config.diffusion import PretrainedUnetConfig as PretrainedUnetConfig
 from training.config.diffusion import PriorSamplerConfig as PriorSamplerConfig
 from training.config.diffusion import SampleConfig as SampleConfig
 from training.config.diffusion import SamplerConfig as SamplerConfig

@@ -48,15 +48,25 @@ class SamplerConfig(BaseModel):
     )
 
 
+class PretrainedUnetConfig(BaseModel):
+    """A UNet2DConditionModel of diffusers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(min_length=1, description="Name on the Hugging Face Hub, or the path of a directory.")
+    subfolder: str | None = Field(default=None, description="Where it lies there: unet in a pipeline's directory.")
+    revision: str | None = Field(default=None, description="Commit, tag or branch of a model on the hub.")
+
+
 class DiffusionConfig(JobConfig):
     """Text-conditional latent diffusion: diffusers' UNet2DConditionModel on the states of a frozen text encoder."""
 
     precision: Literal["fp32", "bf16"] = Field(default="bf16", description="Arithmetic of forward and backward passes.")
     text_encoder: TextEncoderConfig = Field(default=TextEncoderConfig(), description="What reads the captions.")
-    unet: str | None = Field(
+    unet: PretrainedUnetConfig | None = Field(
         default=None,
-        description="Name or local path of a U-Net of diffusers to start from; widths, layers, heads and norm_groups "
-        "are then its own. Null starts from random weights.",
+        description="The U-Net to start from; widths, layers, heads and norm_groups are then its own. Null starts from "
+        "random weights.",
     )
     widths: tuple[int, ...] = Field(default=(64, 128), min_length=1, description="Channels per scale, fine to coarse.")
     layers: int = Field(default=1, gt=0, description="Residual blocks per scale going down; one more going up.")

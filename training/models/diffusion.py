@@ -64,7 +64,8 @@ def open_unet(
     """
     if config.unet is None:
         return build_unet(config, latent_shape, encoder.width, encoder.embed_dim, image_dim)
-    unet = UNet2DConditionModel.from_pretrained(config.unet)
+    start = config.unet
+    unet = UNet2DConditionModel.from_pretrained(start.model, subfolder=start.subfolder, revision=start.revision)
     labels = unet.config.projection_class_embeddings_input_dim or 0
     for what, found, needed in (
         ("latents of {} channels", unet.config.in_channels, latent_shape[0]),
@@ -72,7 +73,7 @@ def open_unet(
         ("embeddings of {} dimensions", labels, encoder.embed_dim + image_dim),
     ):
         if found != needed:
-            raise UnetMismatchError(f"the U-Net {config.unet} takes {what.format(found)}, but here are {needed}")
+            raise UnetMismatchError(f"the U-Net {start.model} takes {what.format(found)}, but here are {needed}")
     return plain_attention(unet)
 
 
