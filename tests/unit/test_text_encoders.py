@@ -9,6 +9,8 @@ import torch
 from pydantic import ValidationError
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
+from t2i_assets.corpus.schemas import BLENDS
+from t2i_assets.corpus.tables import write_table
 from tests.unit.tiny_text_encoders import (
     LENGTH,
     WORDS,
@@ -16,13 +18,17 @@ from tests.unit.tiny_text_encoders import (
     write_t5,
     write_transformers_clip,
 )
-from training.config import TextEncoderConfig
+from training.config import TextEncoderConfig, TextStatesConfig
+from training.job import Job
 from training.models.clip import load_clip
+from training.report import Reporter
 from training.text_encoders.backends import open_saved_text_encoder, open_text_encoder
 from training.text_encoders.clip import ClipTextEncoder
 from training.text_encoders.conversion import to_transformers
 from training.text_encoders.protocol import TextEncoder, TextEncoderError
 from training.text_encoders.states import StatesMismatchError, StoredStates, conditions_of, store_states
+from training.text_states import TextStatesInputs
+from training.text_states import main as store
 
 TEXTS = [*WORDS, "", "A RED Star, don't! it's 12 ✓ naïve", "red " * 30]
 
@@ -160,6 +166,21 @@ def test_a_shard_of_states_that_is_there_is_not_encoded_again(
     store_states(TEXTS, encoder, tmp_path / "states")
     assert first.stat().st_mtime_ns == written
     assert len(StoredStates([tmp_path / "states"], encoder, TEXTS)) == len(TEXTS)
+
+
+def test_the_job_stores_the_states_of_every_caption_of_a_blend(encoders: Path, tmp_path: Path) -> None:
+    told = {"key": "k", "snapshot": "demo", "source": "alt", "weight": 1 / 3}
+    rows = [{**told, "caption": text, "caption_id": str(number)} for number, text in enumerate(WORDS)]
+    write_table(tmp_path / "blend" / "00000.parquet", rows, BLENDS)
+    (tmp_path / "states").mkdir()
+    config = TextStatesConfig(text_encoder=TextEncoderConfig(backend="clip", model=str(encoders / "clip")))
+    inputs = TextStatesInputs(blend=tmp_path / "blend", clip=encoders / "open_clip")
+    store(Job("text_states", config, inputs, tmp_path / "states"), Reporter("text_states", tmp_path / "states", {}))
+    encoder = opened(encoders, "clip", "full")
+    stored = StoredStates([tmp_path / "states"], encoder, [*WORDS, ""])
+    assert json.loads((tmp_path / "states" / "run.json").read_text())["final"]["texts"] == len(WORDS) + 1
+    expected = encoder([WORDS[2], ""])
+    torch.testing.assert_close(stored[torch.tensor([2, 3])].states, expected.states, atol=1e-5, rtol=1e-5)
 
 
 def test_states_of_another_encoder_are_refused_by_both_names(encoders: Path, tmp_path: Path) -> None:
