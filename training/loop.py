@@ -252,7 +252,7 @@ class _Training:
         told = [item for items in self.world.said_by_all(bad) for item in items]
         name, value, keys = "gradient norm", norm, [key for batch in parts for key in batch["keys"]]
         if told:
-            name, (value, keys) = "loss", told[0]
+            name, value, keys = "loss", told[0][0], [key for _, of_part in told for key in of_part]
         raise NotFiniteError(f"{name} is {value} at step {self.step}; samples of the batch: {', '.join(keys)}")
 
 

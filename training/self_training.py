@@ -13,6 +13,7 @@ import torch
 from training.augment import augment
 from training.config import DecodeConfig
 from training.data import to_signed
+from training.distributed import world
 from training.models.coca import Captioner
 from training.models.decode import write_captions
 from training.pairs import Pair, Pairs
@@ -28,6 +29,7 @@ def sure_captions(captioner: Captioner, pictures: Pairs, views: int, seed: int, 
     captioner.model.eval()
     generator = torch.Generator().manual_seed(seed)
     written = [_captions(captioner, pictures, generator if view else None, batch_size) for view in range(views)]
+    written = world().said_by_first(written)  # so that all processes go on with the same pictures
     sure = [number for number, texts in enumerate(zip(*written, strict=True)) if len(set(texts)) == 1]
     keys = [pictures.keys[number] for number in sure]
     pairs = [Pair(place, written[0][number]) for place, number in enumerate(sure)]
