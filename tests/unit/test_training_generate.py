@@ -15,7 +15,7 @@ from tests.unit.latent_corpus import write_diffusion, write_latent_corpus
 from training.config import GenerateConfig, SamplerConfig
 from training.generate import GenerateInputs, main
 from training.job import Job
-from training.models.sampling import noise_for
+from training.models.sampling import generator_for, starting_noise
 from training.report import Reporter
 
 CONFIG = GenerateConfig(model_digest="d1", seeds=(0, 5), batch_size=4, sampler=SamplerConfig(steps=3))
@@ -85,12 +85,14 @@ def test_equal_scene_seed_and_words_give_equal_images_and_another_seed_another(
 
 
 def test_noise_follows_from_name_and_seed() -> None:
-    shape = (2, 3, 3)
-    noise = noise_for(["a", "b"], 0, shape)
-    assert torch.equal(noise[1:], noise_for(["b"], 0, shape))
+    def noise_of(names: list[str], seed: int) -> torch.Tensor:
+        return starting_noise([generator_for(name, seed) for name in names], (2, 3, 3))
+
+    noise = noise_of(["a", "b"], 0)
+    assert torch.equal(noise[1:], noise_of(["b"], 0))
     assert not torch.equal(noise[0], noise[1])
-    assert not torch.equal(noise, noise_for(["a", "b"], 1, shape))
-    assert noise_for([str(n) for n in range(500)], 0, shape).std().sub(1).abs() < 0.05
+    assert not torch.equal(noise, noise_of(["a", "b"], 1))
+    assert noise_of([str(n) for n in range(500)], 0).std().sub(1).abs() < 0.05
 
 
 def test_what_a_killed_try_left_is_cleared_away(inputs: GenerateInputs, tmp_path: Path) -> None:

@@ -91,13 +91,11 @@ def rescaled(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
     return guided * (share * deviation + 1 - share)
 
 
-def noise_for(names: list[str], seed: int, shape: tuple[int, int, int]) -> Tensor:
-    """Return starting noise [N, *shape]; each row depends on its name and the seed alone, not on model or batch."""
-    return starting_noise([generator_for(name, seed) for name in names], shape)
-
-
 def generator_for(name: str, seed: int) -> torch.Generator:
-    """Return the source of an image's noise: what it starts from, then what DDPM adds on its way."""
+    """Return the source of an image's noise: what it starts from, then what DDPM adds on its way.
+
+    It depends on the image's name and the seed alone, not on model or batch.
+    """
     number = int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest(), "big") >> 1
     return torch.Generator().manual_seed(number)
 
