@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evaluation.config import (
     ClipScoreConfig,
@@ -58,6 +58,21 @@ class SettingsError(ValueError):
     """The configuration cannot be used; the message names the file, the field and what is wrong."""
 
 
+class LauncherConfig(BaseModel):
+    """How training jobs are started. Other jobs are always one process."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["local", "torchrun"] = Field(default="local", description="One process, or several under torchrun.")
+    processes: int = Field(default=1, gt=0, description="Processes of torchrun on this machine: one for each GPU.")
+
+    @model_validator(mode="after")
+    def _local_is_one_process(self) -> Self:
+        if self.kind == "local" and self.processes != 1:
+            raise ValueError(f"{self.processes} processes need torchrun: set kind to torchrun")
+        return self
+
+
 class Settings(BaseModel):
     """Everything that can be set, one section per asset."""
 
@@ -85,6 +100,7 @@ class Settings(BaseModel):
     contamination: ContaminationConfig = Field(
         default_factory=ContaminationConfig, description="What counts as an image or a prompt of the evaluation set."
     )
+    launcher: LauncherConfig = Field(default_factory=LauncherConfig, description="How training jobs are started.")
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig, description="The vocabulary.")
     captioner: CaptionerConfig = Field(default_factory=CaptionerConfig, description="The captioner.")
     caption_filter: CaptionFilterConfig = Field(default_factory=CaptionFilterConfig, description="The filter.")

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from pydantic import BaseModel
 
+from t2i_assets.config import LauncherConfig
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.named_models import named_model_digest
 from t2i_assets.launcher import launch
 from t2i_assets.materialize import Metadata, Result, materialize
 from t2i_assets.metadata import pictures
 from t2i_assets.resources import Overrides, Pipeline
+from training.config import OptimizerConfig
 
-UNTOLD = frozenset({"threads"})
+UNTOLD = frozenset({"threads", "device", "workers", "sharded"})
 """Fields of a job's section that change how fast it runs, not what comes out: they are no part of the digest."""
 
 
@@ -40,12 +43,13 @@ def run_job(
     directory first. ``named`` are names and paths of models that the job starts from: what lies at a path goes into
     the digest, so that another checkpoint there is noticed.
     """
-    config = {**pipeline.settings.section(section, overrides.overrides).model_dump(mode="json"), **(extra or {})}
+    told = pipeline.settings.section(section, overrides.overrides)
+    config = {**told.model_dump(mode="json"), **(extra or {})}
     config["seed"] += replicate
 
     def write(out: Path) -> Metadata:
         prepared = prepare(out) if prepare else {}
-        run = launch(context, module, config, {**files, **prepared}, out)
+        run = launch(context, module, config, {**files, **prepared}, out, _processes(pipeline.settings.launcher, told))
         return {"steps": run.get("steps", 0), **run.get("final", {})}
 
     return materialize(
@@ -53,10 +57,28 @@ def run_job(
         pipeline,
         path=path,
         config={
-            **{name: value for name, value in config.items() if name not in UNTOLD},
+            **_told(config),
             **({"named_models": named_model_digest(*named)} if any(named) else {}),
         },
         inputs=inputs,
         write=write,
         show=lambda artifact: {**pictures(artifact.path), **(show(artifact) if show else {})},
     )
+
+
+def _told(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a section goes into the digest, at every depth."""
+    return {
+        name: _told(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if name not in UNTOLD
+    }
+
+
+def _processes(launcher: LauncherConfig, section: BaseModel) -> int | None:
+    """Return how many processes of torchrun do the job of a section; None is one without it.
+
+    A job that optimises something shares the work; every process of another would do all of it.
+    """
+    trains = any(isinstance(value, OptimizerConfig) for _, value in section)
+    return launcher.processes if launcher.kind == "torchrun" and trains else None

@@ -1,8 +1,10 @@
 """Runs a ``training`` or ``evaluation`` job as a process of its own, with Dagster Pipes between.
 
 The job gets one JSON file and an output directory; it streams its progress into the run's log, and the
-curve of its loss so far into the asset's observations. When the run is cancelled, the job's whole process
-group gets SIGINT, time to write a checkpoint, and then SIGKILL: nothing stays behind.
+curve of its loss so far into the asset's observations. A training job may be several processes under torchrun, of
+which the first reports. When the run is cancelled, the job's whole process group gets SIGINT, time to write a
+checkpoint, and then SIGKILL: nothing stays behind. torchrun hands the signal on to its processes; one that it leaves
+behind ends by itself, as ``training.job`` has it.
 """
 
 import contextlib
@@ -14,7 +16,7 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from t2i_assets.metadata import curve
 from t2i_assets.progress import figures_of, progress_log, unit_name
 
 GRACE_SECONDS = 20
-TAIL_LINES = 30
+TAIL_LINES = 60
 SECONDS_BETWEEN_CURVES = 20.0
 
 # Dagster's own message reader uses a method that Dagster marks as a preview, and warns of it at every job.
@@ -38,8 +40,9 @@ def launch(
     config: Mapping[str, Any],
     inputs: Mapping[str, Path | list[Path]],
     output: Path,
+    torchrun_processes: int | None = None,
 ) -> dict[str, Any]:
-    """Run ``python -m module`` until it ends; return its ``run.json``.
+    """Run ``python -m module`` until it ends, or so many of it under torchrun; return its ``run.json``.
 
     Raises dg.Failure with the last line of the job's output, and its tail as metadata, where it fails.
     """
@@ -49,7 +52,7 @@ def launch(
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     with open_pipes_session(context, PipesTempFileContextInjector(), PipesTempFileMessageReader()) as session:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, "--job", str(job)],
+            [sys.executable, *_under_torchrun(torchrun_processes), "-m", module, "--job", str(job)],
             env={**os.environ, **session.get_bootstrap_env_vars(), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -63,9 +66,8 @@ def launch(
             _stop(process)
             raise
     if process.returncode != 0:
-        last = tail[-1] if tail else "no output"
         raise dg.Failure(
-            description=f"{module} ended with code {process.returncode}: {last}",
+            description=f"{module} ended with code {process.returncode}: {_reason(tail)}",
             metadata={"output": dg.MetadataValue.md("```\n" + "\n".join(tail) + "\n```")},
         )
     job.unlink()
@@ -74,6 +76,22 @@ def launch(
         raise dg.Failure(description=f"{module} ended without its run.json: it did not finish its work")
     result: dict[str, Any] = json.loads(run.read_text())
     return result
+
+
+def _under_torchrun(processes: int | None) -> list[str]:
+    if processes is None:
+        return []
+    return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+
+
+def _reason(tail: Iterable[str]) -> str:
+    """Return the line that says what went wrong: the error that a job prints, or the last line.
+
+    torchrun ends with the traceback of the process that failed first.
+    """
+    told = [line.strip() for line in tail if line.strip("=- ")]
+    errors = [line for line in told if line.startswith("error: ")]
+    return [*errors, *reversed(told), "no output"][0]
 
 
 def _plain(inputs: Mapping[str, Path | list[Path]]) -> dict[str, str | list[str]]:
