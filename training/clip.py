@@ -12,6 +12,8 @@ from torch import Tensor
 
 from training.config import ClipConfig, ZeroShotConfig
 from training.data import BlendTexts, is_held_out, load_images, read_blend, realised_shares
+from training.device import device_for
+from training.distributed import gather
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
 from training.models.clip import (
@@ -69,6 +71,7 @@ def main(job: Job[ClipConfig, ClipInputs], reporter: Reporter) -> None:
     captions = texts.likeliest([keys[n] for n in held_out])
     classified = classifications(config.zero_shot, [texts.texts[n] for n in captions])
     task = Contrast(clip, tokenizer, config, HeldOut(images[held_out], tokens[captions], captions), classified)
+    task.to(device_for(config.device))
 
     final = train(task, data, config.optimizer, job.output, reporter, config.seed, config.precision)
     save_clip(task.clip, model_config, tokenizer, job.output)
@@ -133,11 +136,15 @@ class Contrast(Task):
         images = move_randomly(preprocess(self.clip, batch["images"]), self.config.shift, generator)
         image_embeddings = self.clip.encode_image(images, normalize=True)
         text_embeddings = encode_texts(self.clip, batch["tokens"])
-        loss = self._contrast(image_embeddings, text_embeddings, batch["captions"])
+        everyones = (gather(part) for part in (image_embeddings, text_embeddings, batch["captions"]))
+        loss = self._contrast(*everyones)
         return loss, {"logit_scale": self._scale().detach()}
 
+    def checkpoint_gradients(self) -> None:
+        self.clip.set_grad_checkpointing()
+
     def evaluate(self) -> Figures:
-        device = self.clip.logit_scale.device
+        device = self.device
         images, texts = self.held_out.images, self.held_out.tokens
         if not len(images):
             return {}
@@ -171,8 +178,7 @@ class Contrast(Task):
         return self._embed(self.tokenizer(texts))
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        device = self.clip.logit_scale.device
-        return torch.cat([encode_texts(self.clip, part.to(device)).float() for part in tokens.split(PER_PASS)])
+        return torch.cat([encode_texts(self.clip, part.to(self.device)).float() for part in tokens.split(PER_PASS)])
 
 
 class Pairs:

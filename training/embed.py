@@ -14,6 +14,7 @@ from t2i_assets.corpus.shards import SHARD_GLOB
 from t2i_assets.corpus.tables import read_rows, write_table
 from training.config import EmbedConfig
 from training.data import read_blend, shard_batches
+from training.device import device_for
 from training.embeddings import IMAGES, TEXTS, write_encoder
 from training.job import Job, JobInputs, run
 from training.models.clip import encode_texts, image_size, load_clip, preprocess
@@ -29,6 +30,7 @@ class EmbedInputs(JobInputs):
 def main(job: Job[EmbedConfig, EmbedInputs], reporter: Reporter) -> None:
     """Embed images, a table per shard, and captions; a shard whose table is there is left alone."""
     clip, tokenizer = load_clip(job.inputs.clip)
+    clip.to(device_for(job.config.device))
     write_encoder(job.output, job.inputs.clip, clip)
     blend = read_blend(job.inputs.blend, "priors")
     tables = [table for directory in job.inputs.shards for table in sorted(directory.glob(SHARD_GLOB))]

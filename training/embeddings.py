@@ -10,7 +10,7 @@ import torch
 from open_clip import CLIP
 from torch import Tensor
 
-from t2i_assets.corpus.digests import DIGEST_LENGTH, NOT_CONTENT, tree_digest
+from t2i_assets.corpus.digests import NOT_CONTENT, tree_digest
 from t2i_assets.corpus.schemas import IMAGE_EMBEDDINGS
 from t2i_assets.corpus.tables import read_rows
 from training.models.clip import image_size
@@ -18,8 +18,8 @@ from training.models.clip import image_size
 ENCODER = "encoder.json"
 IMAGES = "images"
 TEXTS = "texts.parquet"
-TOLD_OF_TRAINING = frozenset({"run.json", "metrics.parquet", "loss.png"})
-"""What lies beside a model and has no part in what it computes."""
+OF_A_MODEL = frozenset({".safetensors", ".bin", ".pt", ".json", ".txt", ".gz", ".model"})
+"""What weights, configuration and tokenizers are stored as; reports of training lie beside them."""
 
 
 class EncoderMismatchError(ValueError):
@@ -28,7 +28,8 @@ class EncoderMismatchError(ValueError):
 
 def encoder_digest(clip: Path) -> str:
     """Return the digest of a CLIP's weights, configuration (preprocessing within it) and tokenizer."""
-    return tree_digest(clip, NOT_CONTENT | TOLD_OF_TRAINING)[:DIGEST_LENGTH]
+    others = {path.name for path in clip.rglob("*") if path.suffix not in OF_A_MODEL}
+    return tree_digest(clip, NOT_CONTENT | others | {"run.json"})
 
 
 def write_encoder(directory: Path, clip: Path, model: CLIP) -> None:

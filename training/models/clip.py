@@ -66,11 +66,7 @@ def open_pretrained(config: PretrainedClipConfig) -> tuple[CLIP, Tokenizer, dict
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise ValueError(f"the CLIP {name!r} needs weights: name them in 'weights' (open_clip lists {tags})")
     model = create_model(name, pretrained=config.weights, require_pretrained=True)
-    if name.startswith("local-dir:"):
-        _, tokenizer = load_clip(Path(name.removeprefix("local-dir:")))
-    else:
-        tokenizer = get_tokenizer(name)
-    return model, tokenizer, open_clip.get_model_config(name)
+    return model, _tokenizer_of(name, model.context_length), open_clip.get_model_config(name)
 
 
 def save_clip(model: CLIP, model_config: dict[str, Any], tokenizer: Tokenizer, directory: Path) -> None:
@@ -98,10 +94,14 @@ def save_clip(model: CLIP, model_config: dict[str, Any], tokenizer: Tokenizer, d
 
 def load_clip(directory: Path) -> tuple[CLIP, Tokenizer]:
     """Load a CLIP that ``save_clip`` wrote, or any other directory in open_clip's layout, in eval mode."""
-    model = create_model(f"local-dir:{directory}").eval()
-    if (directory / merges.MERGES).exists():
-        return model, merges.load(directory, model.context_length)
-    return model, get_tokenizer(f"local-dir:{directory}")
+    name = f"local-dir:{directory}"
+    model = create_model(name).eval()
+    return model, _tokenizer_of(name, model.context_length)
+
+
+def _tokenizer_of(name: str, context_length: int) -> Tokenizer:
+    directory = Path(name.removeprefix("local-dir:"))
+    return merges.load(directory, context_length) if (directory / merges.MERGES).exists() else get_tokenizer(name)
 
 
 def image_size(model: CLIP) -> int:
