@@ -95,10 +95,11 @@ def _prior(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overri
     )
 
 
-@dg.asset(**GROUP, deps=[shards], kinds={"pytorch", "diffusers"}, code_version="1", pool="training")
+@dg.asset(**GROUP, deps=[shards], kinds={"pytorch", "diffusers"}, code_version="2", pool="training")
 def autoencoder(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Variational autoencoder: images to latents and back. What it loses, no diffusion model can draw."""
     images = made_everywhere(pipeline, "shards")
+    told = pipeline.settings.section("autoencoder", config.overrides)
     return run_job(
         context,
         pipeline,
@@ -108,6 +109,10 @@ def autoencoder(context: dg.AssetExecutionContext, pipeline: Pipeline, config: O
         path=lambda digest: pipeline.place.model("autoencoder", digest),
         inputs={"shards": images},
         files={"shards": paths(images)},
+        named=(
+            *((told.pretrained.model,) if told.pretrained else ()),
+            *((str(told.perceptual.vgg16),) if told.perceptual and told.perceptual.vgg16 else ()),
+        ),
     )
 
 

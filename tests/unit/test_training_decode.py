@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from tests.unit.drawn_corpus import write_tokenizer
+from tests.unit.foreign_process import run_without_project
 from training.config import DecodeConfig
 from training.models.cached_coca import CachedCoca
 from training.models.coca import Captioner, build_coca, coca_config, coca_loss, load_captioner, save_captioner
@@ -162,14 +162,25 @@ def test_a_saved_captioner_comes_back_the_same(
     )
 
 
-def test_open_clip_itself_loads_a_captioner_without_a_stem(merges: Path, images: torch.Tensor, tmp_path: Path) -> None:
+ALONE = """
+import open_clip, torch
+model = open_clip.create_model(f"local-dir:{sys.argv[1]}").eval()
+tokenizer = open_clip.get_tokenizer(f"local-dir:{sys.argv[1]}", bpe_path=f"{sys.argv[1]}/merges.txt.gz")
+images = torch.load("images.pt")
+with torch.no_grad():
+    torch.save(model(images, tokenizer(["two green squares"] * len(images)))["logits"], "logits.pt")
+"""
+
+
+def test_open_clip_alone_loads_a_captioner_without_a_stem(merges: Path, images: torch.Tensor, tmp_path: Path) -> None:
     captioner = tiny_captioner(merges, stem_blocks=0)
-    save_captioner(captioner, merges / MERGES, tmp_path)
-    theirs = open_clip.create_model(f"local-dir:{tmp_path}").eval()
+    save_captioner(captioner, merges / MERGES, tmp_path / "captioner")
+    torch.save(images, tmp_path / "images.pt")
+    run_without_project(ALONE, tmp_path, str(tmp_path / "captioner"))
     tokens = captioner.tokenizer(["two green squares"] * len(images))
     with torch.no_grad():
-        torch.testing.assert_close(theirs(images, tokens)["logits"], captioner.model(images, tokens)["logits"])
-    assert json.loads((tmp_path / "open_clip_config.json").read_text())["stem_blocks"] == 0
+        torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), captioner.model(images, tokens)["logits"])
+    assert json.loads((tmp_path / "captioner" / "open_clip_config.json").read_text())["stem_blocks"] == 0
 
 
 def test_image_features_tell_images_apart_even_without_transformer_layers(merges: Path) -> None:

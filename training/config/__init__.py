@@ -1,6 +1,9 @@
 """What each training job can be told. Free of torch, so that the orchestrator can read it too."""
 
+from training.config.autoencoder import AdversarialConfig as AdversarialConfig
 from training.config.autoencoder import AutoencoderConfig as AutoencoderConfig
+from training.config.autoencoder import PerceptualConfig as PerceptualConfig
+from training.config.autoencoder import PretrainedAutoencoderConfig as PretrainedAutoencoderConfig
 from training.config.captions import CaptionerConfig as CaptionerConfig
 from training.config.captions import CaptionFilterConfig as CaptionFilterConfig
 from training.config.captions import CaptionStyleConfig as CaptionStyleConfig

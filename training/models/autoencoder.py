@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from training.config import AutoencoderConfig
+from training.config import AutoencoderConfig, PretrainedAutoencoderConfig
 
 
 class AutoencoderMismatchError(ValueError):
@@ -36,12 +36,15 @@ def build_autoencoder(config: AutoencoderConfig) -> AutoencoderKL:
     )
 
 
-def autoencoder_loss(
-    autoencoder: AutoencoderKL, images: Tensor, kl_weight: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return loss, squared error and KL divergence per latent value (Kingma and Welling 2014), each a scalar.
+def open_pretrained(config: PretrainedAutoencoderConfig, side: int) -> AutoencoderKL:
+    """Return any AutoencoderKL that diffusers loads, to be used on images of ``side`` pixels."""
+    autoencoder = AutoencoderKL.from_pretrained(config.model, subfolder=config.subfolder, revision=config.revision)
+    autoencoder.register_to_config(sample_size=side)
+    return autoencoder
 
-    Squared error alone learns colours first; a perceptual or adversarial term pays once these are right.
+
+def reconstruct(autoencoder: AutoencoderKL, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return images from drawn latents, [B, 3, S, S], and the KL divergence per latent value (Kingma and Welling 2014).
 
     Args:
         images: [B, 3, S, S] in [-1, 1].
@@ -49,15 +52,8 @@ def autoencoder_loss(
     posterior = autoencoder.encode(images).latent_dist
     mean, logvar = posterior.mean.float(), posterior.logvar.float()
     noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-    reconstruction = autoencoder.decode(mean + (0.5 * logvar).exp() * noise).sample
-    squared_error = (reconstruction.float() - images).square().mean()
-    divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-    return squared_error + kl_weight * divergence, squared_error, divergence
-
-
-def peak_signal_to_noise(squared_error: Tensor) -> Tensor:
-    """Return PSNR in dB from the mean squared error of images that span [-1, 1]."""
-    return 10 * torch.log10(4 / squared_error)
+    drawn = autoencoder.decode(mean + (0.5 * logvar).exp() * noise).sample
+    return drawn.float(), 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
 
 
 def store_statistics(autoencoder: AutoencoderKL, means: Tensor) -> None:
