@@ -1,0 +1,113 @@
+"""Training benchmark: this project's loop and the recipes of the field, in turn, on the same models, data and steps.
+
+Diffusion, one U-Net from the same weights:
+- ours: the loop with everything that it does, over latents and text states that were computed once;
+- bare: the same loss over the same tensors and nothing else (no clipping, average, log or checkpoint);
+- diffusers: its documented recipe (examples/text_to_image, ``train_text_to_image.py --use_ema``): decode, crop, flip
+  and normalise each image, encode it and its caption, in every step.
+
+CLIP, one model from the same weights, from images in memory: ours and open_clip's ``train_one_epoch``.
+
+The headline is samples per second; a round gives one ratio of each pair. Prints a table and writes
+``build/bench/train.json``; ends with an error where a ratio is missed.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.bench.train_clip import clip_sides
+from tests.bench.train_diffusion import diffusion_sides
+from tests.bench.train_world import Side, Turn, draw_world
+from training.device import device_for
+
+BUILD = Path("build/bench")
+WANTED = {"diffusers": 1.4, "bare": 0.97, "open_clip": 1.0}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One side's steps."""
+
+    seconds: float
+    cpu_s: float
+    samples: int
+
+    @property
+    def rate(self) -> float:
+        return self.samples / self.seconds
+
+
+def main() -> None:
+    """Run the benchmark as the command line asks."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=200, help="optimizer steps of a turn of the diffusion model")
+    parser.add_argument("--clip-steps", type=int, default=60, help="optimizer steps of a turn of CLIP")
+    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--image-size", type=int, default=32, help="side of the images, pixels")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch, for all sides; a job's default")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    logging.disable(logging.INFO)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    device = device_for("auto")
+    with tempfile.TemporaryDirectory() as scratch:
+        world = draw_world(options.images, options.image_size, Path(scratch), device)
+        diffusion = compare(diffusion_sides(world, options, device), options.rounds, ("diffusers", "bare"))
+        clip = compare(clip_sides(world, options, device), options.rounds, ("open_clip",))
+    results = {"options": vars(options), "device": str(device), "wanted": WANTED, "diffusion": diffusion, "clip": clip}
+    (BUILD / "train.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(f"written to {BUILD / 'train.json'}")
+    ratios = {**diffusion["ratio"], **clip["ratio"]}
+    sys.exit(0 if all(ratios[name] >= WANTED[name] for name in WANTED) else 1)
+
+
+def compare(sides: dict[str, Side], rounds: int, others: tuple[str, ...]) -> dict[str, Any]:
+    """Run all sides in every round, in alternating order; print and return what was measured."""
+    for side in sides.values():
+        side(2).work()
+    runs: list[dict[str, Run]] = []
+    for number in range(rounds):
+        runs.append({name: _timed(sides[name](None)) for name in list(sides)[:: 1 if number % 2 == 0 else -1]})
+        told = ", ".join(f"{name} {run.rate:.1f}/s ({run.cpu_s:.1f} s CPU)" for name, run in runs[-1].items())
+        print(f"  round {number + 1}: {told}", flush=True)
+    cpu_ratios = {other: [turn[other].cpu_s / turn["ours"].cpu_s for turn in runs] for other in others}
+    ratios = {other: [turn["ours"].rate / turn[other].rate for turn in runs] for other in others}
+    for other, values in ratios.items():
+        reached = statistics.median(values) >= WANTED[other]
+        print(
+            f"  ours / {other} {_spread(values)}, wanted {WANTED[other]:g}: {'reached' if reached else 'MISSED'}; "
+            f"of CPU time {_spread(cpu_ratios[other])}"
+        )
+    return {
+        "runs": [{name: asdict(run) for name, run in turn.items()} for turn in runs],
+        "samples_per_s": {name: statistics.median(turn[name].rate for turn in runs) for name in sides},
+        "ratios": ratios,
+        "cpu_ratios": cpu_ratios,
+        "ratio": {other: statistics.median(values) for other, values in ratios.items()},
+    }
+
+
+def _timed(turn: Turn) -> Run:
+    wall, cpu = time.perf_counter(), time.process_time()
+    turn.work()
+    return Run(time.perf_counter() - wall, time.process_time() - cpu, turn.samples)
+
+
+def _spread(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+if __name__ == "__main__":
+    main()
