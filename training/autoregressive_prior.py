@@ -7,6 +7,7 @@ from torch import Tensor
 
 from training.config import AutoregressivePriorConfig
 from training.data import realised_shares
+from training.device import device_for
 from training.job import Job, run
 from training.loop import Batch, Figures, Task, train
 from training.models.autoregressive_prior import AutoregressivePrior
@@ -30,7 +31,7 @@ def main(job: Job[AutoregressivePriorConfig, PriorInputs], reporter: Reporter) -
     }
     prior = AutoregressivePrior(**arguments)
     prior.fit(data.training.images, data.training.likeliest().embedding)
-    task = PredictBuckets(prior, config, data.held_out)
+    task = PredictBuckets(prior, config, data.held_out).to(device_for(config.device))
     final = train(task, data.training, config.optimizer, job.output, reporter, config.seed, config.precision)
     save_prior(prior, arguments, job.output)
     shares = realised_shares(data.training, config.optimizer)
@@ -52,10 +53,11 @@ class PredictBuckets(Task):
         return loss.mean(), {}
 
     def evaluate(self) -> Figures:
-        figures = judge(self.sample, self.held_out, self.config.seed)
+        figures = judge(self.sample, self.held_out, self.config.seed, self.device)
         if len(self.held_out):
-            numbers = self.prior.quantise((self.held_out.images - self.prior.mean) @ self.prior.axes.T)
-            kept = (self.prior.reconstruct(numbers) * self.held_out.images).sum(dim=1).mean().item()
+            images = self.held_out.images.to(self.device)
+            numbers = self.prior.quantise((images - self.prior.mean) @ self.prior.axes.T)
+            kept = (self.prior.reconstruct(numbers) * images).sum(dim=1).mean().item()
             figures["val/cosine_after_quantisation"] = kept
         return figures
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from training.config import DiffusionPriorConfig
 from training.data import realised_shares
+from training.device import device_for
 from training.job import Job, run
 from training.loop import Batch, Figures, Task, train
 from training.models.diffusion_prior import DiffusionPrior
@@ -28,7 +29,7 @@ def main(job: Job[DiffusionPriorConfig, PriorInputs], reporter: Reporter) -> Non
     }
     prior = DiffusionPrior(**arguments)
     prior.fit(data.training.images)
-    task = Denoise(prior, config, data.held_out)
+    task = Denoise(prior, config, data.held_out).to(device_for(config.device))
     final = train(task, data.training, config.optimizer, job.output, reporter, config.seed, config.precision)
     save_prior(prior, arguments, job.output)
     shares = realised_shares(data.training, config.optimizer)
@@ -50,7 +51,7 @@ class Denoise(Task):
         return loss.mean(), {}
 
     def evaluate(self) -> Figures:
-        return judge(self.sample, self.held_out, self.config.seed)
+        return judge(self.sample, self.held_out, self.config.seed, self.device)
 
     def sample(self, text: TextCondition, generator: torch.Generator) -> Tensor:
         config = self.config

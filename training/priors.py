@@ -10,6 +10,7 @@ from open_clip import CLIP
 from torch import Tensor
 
 from training.data import BlendTexts, is_held_out, read_blend
+from training.device import moved
 from training.embeddings import read_image_embeddings
 from training.job import JobInputs
 from training.loop import Batch, Figures
@@ -98,7 +99,7 @@ def encode_captions(clip: CLIP, tokens: Tensor) -> TextCondition:
     return TextCondition(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def judge(sample: Sampler, held_out: Embeddings, seed: int) -> Figures:
+def judge(sample: Sampler, held_out: Embeddings, seed: int, device: torch.device) -> Figures:
     """Return the cosine of sampled and true image embeddings on held-out samples, beside its baselines.
 
     ``val/cosine`` is the prior's; ``val/cosine_of_text_embedding`` is reached with no prior at all;
@@ -107,14 +108,17 @@ def judge(sample: Sampler, held_out: Embeddings, seed: int) -> Figures:
     count = len(held_out)
     if count < 2:
         return {}
-    text, images = held_out.likeliest(), held_out.images
-    others = torch.arange(count).roll(1)
+    text, images = moved((held_out.likeliest(), held_out.images), device)
+    others = torch.arange(count, device=device).roll(1)
+
+    def drawn(text: TextCondition) -> Tensor:
+        return sample(text, torch.Generator(device).manual_seed(seed))
 
     def cosine(embeddings: Tensor) -> float:
         return (embeddings * images).sum(dim=1).mean().item()
 
     return {
-        "val/cosine": cosine(sample(text, torch.Generator().manual_seed(seed))),
+        "val/cosine": cosine(drawn(text)),
         "val/cosine_of_text_embedding": cosine(text.embedding),
-        "val/cosine_with_shuffled_captions": cosine(sample(text.take(others), torch.Generator().manual_seed(seed))),
+        "val/cosine_with_shuffled_captions": cosine(drawn(text.take(others))),
     }
