@@ -94,7 +94,7 @@ def train(
     path = world.said_by_first(output / (f"{phase}-checkpoint.pt" if phase else "checkpoint.pt"))
     training = _Training(task, optimizer, seed, precision, world)
     training.resume(path, reporter)
-    meter = Meter(task.device, precision, world.size, counts_flops=not optimizer.compile)
+    meter = Meter(task.device, precision, world.size)
     window = _Window()
 
     def log(figures: Mapping[str, float | Tensor]) -> None:
@@ -117,9 +117,12 @@ def train(
         while training.step < optimizer.steps:
             training.reseed()
             parts = next(upcoming)
-            with meter.counted():
-                for figures in training.learn(parts):
-                    window.add(figures)
+            if meter.flops is None and not optimizer.compile:
+                with meter.counted():
+                    training.rehearse(parts)
+                training.reseed()
+            for figures in training.learn(parts):
+                window.add(figures)
             meter.add(optimizer.batch_size)
 
             step, last, stop = training.step, training.step == optimizer.steps, world.largest(max(received, default=0))
@@ -168,16 +171,35 @@ class _Training:
         torch.manual_seed(number)
         self.generator = torch.Generator(self.device).manual_seed(number)
 
+    def rehearse(self, parts: list[Batch]) -> None:
+        """Compute the gradients of the next step and forget them, with whatever else of the model that changed.
+
+        A step that is watched may round otherwise than one that is not, so none that is learned from is watched.
+        """
+        untrained = {**dict(self.task.named_buffers()), **dict(self.task.named_parameters())}
+        untrained = {name: value for name, value in untrained.items() if not value.requires_grad}
+        kept = {name: value.clone() for name, value in untrained.items()}
+        for _ in self.replica.backward(self._on_device(parts), self.generator, self.precision):
+            pass
+        self.adamw.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, value in (*self.task.named_buffers(), *self.task.named_parameters()):
+                if name in kept:
+                    value.copy_(kept[name])
+
     def learn(self, parts: list[Batch]) -> Iterator[Figures]:
         """Take one optimizer step on the batches; yield figures of each, and of the step."""
         self.adamw.zero_grad(set_to_none=True)
         losses = []
-        on_device = [moved(batch, self.device) for batch in parts]
-        for loss, figures in self.replica.backward(on_device, self.generator, self.precision):
+        for loss, figures in self.replica.backward(self._on_device(parts), self.generator, self.precision):
             losses.append(loss)
             yield {"loss": loss, **figures}
-        norm = whole(nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm))
-        self._require_finite(torch.stack([*losses, norm]).tolist(), parts)
+        total = nn.utils.get_total_norm([weight.grad for weight in self.parameters if weight.grad is not None])
+        norm = whole(total)
+        values = torch.stack([*losses, norm]).tolist()
+        self._require_finite(values, parts)
+        if values[-1] + 1e-6 > self.config.clip_norm:  # else every gradient would be multiplied by 1
+            nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip_norm, total)
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
         self.adamw.step()
@@ -238,6 +260,9 @@ class _Training:
         if self.world.is_first:
             save_checkpoint(path, {**state, "reporter": reporter.state(), "run": self._run()})
         self.world.wait()
+
+    def _on_device(self, parts: list[Batch]) -> list[Batch]:
+        return [moved(batch, self.device) for batch in parts]
 
     def _run(self) -> dict[str, Any]:
         config = self.config.model_dump(exclude=NOT_OF_THE_RUN)

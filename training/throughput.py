@@ -30,10 +30,9 @@ MEBIBYTE = 2**20
 class Meter:
     """Counts the operations of a step once and samples over time; figures are for all processes together."""
 
-    def __init__(self, device: torch.device, precision: str, ranks: int, counts_flops: bool) -> None:
+    def __init__(self, device: torch.device, precision: str, ranks: int) -> None:
         self.device, self.ranks = device, ranks
         self.flops: int | None = None
-        self._counts_flops = counts_flops
         peaks = PEAKS.get(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self.peak = None if peaks is None else 1e12 * peaks[precision != "bf16"]
         self.restart()
@@ -54,13 +53,12 @@ class Meter:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count the operations of the block, the first time that one is run; matrix products and convolutions alone."""
-        if self.flops is not None or not self._counts_flops:
-            yield
-            return
+        """Count the operations of a step in the block, matrix products and convolutions alone; it takes no time."""
+        started = time.monotonic()
         with _FlopCount() as count:
             yield
         self.flops = count.total
+        self.pause(time.monotonic() - started)
 
     def figures(self) -> dict[str, float]:
         """Return rates since the last ``restart`` and the largest memory so far of one process."""
