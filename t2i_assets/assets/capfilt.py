@@ -14,7 +14,7 @@ from t2i_assets.corpus.schemas import CAPTIONS, SCORES, VERDICTS
 from t2i_assets.corpus.tables import read_table, write_table
 from t2i_assets.corpus.verdicts import VerdictRules, alt_texts, count_reasons, judge_table
 from t2i_assets.corpus.word_lists import read_word_lists
-from t2i_assets.jobs import run_job
+from t2i_assets.jobs import JOB_VERSIONS, run_job
 from t2i_assets.materialize import Result, made, materialize
 from t2i_assets.metadata import caption_table, verdict_table
 from t2i_assets.partitions import snapshots
@@ -23,7 +23,13 @@ from t2i_assets.resources import Overrides, Pipeline
 GROUP = {"group_name": "capfilt", "partitions_def": snapshots, "owners": ["team:captions"]}
 
 
-@dg.asset(**GROUP, deps=[captioner, shards], kinds={"pytorch", "parquet"}, code_version="2", pool="training")
+@dg.asset(
+    **GROUP,
+    deps=[captioner, shards],
+    kinds={"pytorch", "parquet"},
+    code_version=JOB_VERSIONS["recaption"],
+    pool="training",
+)
 def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """A short and a descriptive caption for every sample, with a seed of its own, by our captioner or a named one."""
     snapshot = context.partition_key
@@ -50,7 +56,7 @@ def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, co
     **GROUP,
     deps=[caption_filter, tokenizer, synthetic_captions, shards],
     kinds={"pytorch", "parquet"},
-    code_version="2",
+    code_version=JOB_VERSIONS["score"],
     pool="training",
 )
 def caption_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:

@@ -154,7 +154,7 @@ def _gain(ours: Written, alt: Written, config: ClaimsConfig) -> Effect:
 
 
 def _row(text: Written, config: ClaimsConfig) -> dict[str, Any]:
-    """Return a line of the table; what no text states has no precision and no cell."""
+    """Return a line of the table."""
     unreadable = np.array([[float(not one.readable) for one in of_seed] for of_seed in text.judged])
     statistics = {facet: text.precision(facet) for facet in FACETS}
     statistics["attribute recall"] = text.recall("attribute")
@@ -163,9 +163,7 @@ def _row(text: Written, config: ClaimsConfig) -> dict[str, Any]:
     statistics["unreadable"] = mean_of(unreadable)
     if text.consensus:
         statistics["CIDEr-D"] = mean_of(np.array(text.consensus))
-    seeds, pictures = text.size
-    measured = {name: one for name, one in statistics.items() if np.isfinite(one(np.ones(seeds), np.ones(pictures)))}
-    return {"texts": text.name, **{name: _told(statistic, text, config) for name, statistic in measured.items()}}
+    return {"texts": text.name, **{name: _told(statistic, text, config) for name, statistic in statistics.items()}}
 
 
 def _told(statistic: Statistic, text: Written, config: ClaimsConfig) -> Effect:
