@@ -62,7 +62,7 @@ class CaptionerConfig(JobConfig):
     )
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
     pretrain: OptimizerConfig = OptimizerConfig(steps=60, batch_size=32, lr=1e-3)
-    descriptive: OptimizerConfig = OptimizerConfig(steps=1200, batch_size=32, lr=1e-3)
+    descriptive: OptimizerConfig = OptimizerConfig(steps=1800, batch_size=32, lr=1e-3)
     self_training: OptimizerConfig = Field(
         default=OptimizerConfig(steps=500, batch_size=32, lr=5e-4),
         description="Finetuning on human captions and on the captioner's own of the crawl; 0 steps leave it out.",
