@@ -56,7 +56,9 @@ def main(job: Job[CaptionFilterConfig, CaptionFilterInputs], reporter: Reporter)
         captioning = CaptioningTask(model, MatchingData(unseen, tokenizer), config.word_dropout)
         learn(captioning, MatchingData(described, tokenizer, mirror=True), "caption")
     task = matching()
-    learn(task, MatchingData(mixed, tokenizer, variants, mirror=True, seed=config.seed), "finetune")
+    strangers = [pair.text for pair in crawl.pairs]
+    data = MatchingData(mixed, tokenizer, variants, True, config.seed, strangers, config.stranger_share)
+    learn(task, data, "finetune")
     save_filter(model, job.output)
     final = {name: float(value) for name, value in task.evaluate().items()}
     reporter.finish(parameters=sum(p.numel() for p in model.parameters()), **final)

@@ -161,6 +161,36 @@ def test_variants_come_with_a_flag_where_a_text_could_not_be_made_false(corpus: 
     assert batch["true_texts"].shape == batch["tokens"].shape
 
 
+def test_texts_about_other_pictures_are_rejected_unless_a_caption_implies_them(corpus: Path) -> None:
+    tokenizer = load(corpus / "tokenizer", 16)
+    pairs = Pairs(["a", "b"], torch.zeros(2, 3, 32, 32, dtype=torch.uint8), [])
+    pairs.pairs.extend([Pair(0, "a red star"), Pair(1, "a circle")])
+
+    def drawn(share: float, epoch: int) -> dict[str, torch.Tensor]:
+        data = MatchingData(pairs, tokenizer, strangers=["red star", "buy one, get one"], stranger_share=share)
+        return data.batch(np.arange(2), np.full(2, epoch))
+
+    assert "strange_texts" not in drawn(0.0, 0)
+    met = set()
+    for epoch in range(12):
+        batch = drawn(1.0, epoch)
+        texts = [tokenizer.decode(row.tolist()) for row in batch.get("strange_texts", [])]
+        met |= {
+            (place, "red star" in text)
+            for text, place in zip(texts, batch.get("strange_images", torch.zeros(0)).tolist(), strict=True)
+        }
+    assert met == {(0, False), (1, True), (1, False)}, "'red star' is true of the first picture"
+    model = BlipFilter(config_of(tokenizer.vocab_size, tokenizer.sot_token_id, tokenizer.eot_token_id))
+    batch = next(batch for epoch in range(12) if "strange_texts" in (batch := drawn(1.0, epoch)))
+    images = torch.zeros(2, 3, 32, 32)
+    with_strangers = filter_loss(model, images, batch, torch.Generator().manual_seed(0))[1]
+    without = {name: value for name, value in batch.items() if not name.startswith("strange")}
+    assert (
+        with_strangers["itm_loss"]
+        != filter_loss(model, images, without, torch.Generator().manual_seed(0))[1]["itm_loss"]
+    )
+
+
 def test_the_tokens_of_a_text_that_were_changed_are_known(corpus: Path) -> None:
     tokenizer = load(corpus / "tokenizer", 16)
 

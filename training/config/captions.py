@@ -104,6 +104,12 @@ class CaptionFilterConfig(JobConfig):
         description="Weight of telling which words of the variants are wrong; needs two text layers or more.",
     )
     crawl_share: float = Field(default=0.0, ge=0, lt=1, description="Share of the crawl's pairs in finetuning.")
+    stranger_share: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="Share of images that in finetuning also reject a text of the crawl, which is of another image.",
+    )
     word_dropout: float = Field(
         default=0.3, ge=0, lt=1, description="Share of the words before each target that are random in phase caption."
     )
@@ -114,7 +120,7 @@ class CaptionFilterConfig(JobConfig):
         "60 steps cost more than they gave (docs/caption-filter.md).",
     )
     caption: OptimizerConfig = OptimizerConfig(steps=700, batch_size=32, lr=1e-3)
-    finetune: OptimizerConfig = OptimizerConfig(steps=450, batch_size=32, lr=1e-3)
+    finetune: OptimizerConfig = OptimizerConfig(steps=600, batch_size=32, lr=1e-3)
 
 
 class SharingConfig(CaptionFilterConfig):

@@ -33,7 +33,8 @@ def filter_loss(
     ``batch`` is what ``training.matching_data`` says; ``images`` (N, 3, S, S) in [-1, 1] take the place of its own.
     Texts that are known to be true of an image share its ITC target, and those or what they imply are never drawn as
     its ITM negatives. The others are, with probability softmax(similarity) + 1e-4: per pair one hard text for the
-    image and one hard image for the text. Variants of the text, where there are any, are further matches and negatives.
+    image and one hard image for the text. Variants of the text, where there are any, are further matches and negatives;
+    strange texts are further negatives.
     """
     tokens, positives = trimmed(batch["tokens"], model.config.end_token), batch["positives"]
     grounding = model.encode_image(images)
@@ -108,6 +109,9 @@ def _matching_loss(
             (batch["true_texts"], own, MATCH, right),
             (batch["false_texts"][told], own.repeat(2)[told], NO_MATCH, wrong),
         ]
+    if "strange_texts" in batch:
+        strange = batch["strange_texts"]
+        parts.append((strange, batch["strange_images"], NO_MATCH, torch.full_like(strange, UNKNOWN)))
     texts, images, words = (torch.cat([part[place] for part in parts]) for place in (0, 1, 3))
     labels = torch.cat([torch.full_like(part[1], part[2]) for part in parts])
     words = words.masked_fill(~model.real(texts), UNKNOWN)
