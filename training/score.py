@@ -27,10 +27,10 @@ Caption = dict[str, Any]
 
 
 class ScoreInputs(JobInputs):
-    caption_filter: Path
-    tokenizer: Path
     shards: Path
     captions: list[Path]
+    caption_filter: Path | None = None
+    tokenizer: Path | None = None
 
 
 def main(job: Job[ScoreConfig, ScoreInputs], reporter: Reporter) -> None:
@@ -59,11 +59,16 @@ def main(job: Job[ScoreConfig, ScoreInputs], reporter: Reporter) -> None:
 
 
 def load_scorers(config: ScoreConfig, inputs: ScoreInputs) -> list[Scorer]:
-    """Return the model of the configured back end and, where one is named, the independent CLIP."""
+    """Return the model of the configured back end and, where one is named, the independent CLIP.
+
+    Raises ValueError where the back end is the filter and the job is given none.
+    """
     scorers: list[Scorer] = []
     if config.backend == "blip":
         assert config.model is not None  # ScoreConfig sees to it
         scorers.append(load_blip_scorer(config.model))
+    elif inputs.caption_filter is None or inputs.tokenizer is None:
+        raise ValueError("no filter: give the job the inputs 'caption_filter' and 'tokenizer', or the back end 'blip'")
     else:
         scorers.append(load_filter_scorer(inputs.caption_filter, inputs.tokenizer, config.scorer_digest))
     if config.clip is not None:

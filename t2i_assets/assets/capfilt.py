@@ -61,24 +61,28 @@ def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, co
 )
 def caption_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """How well every alt text and synthetic caption fits its image, by one model or two; thresholds come later."""
-    snapshot = context.partition_key
-    scorer, vocabulary = made(pipeline, "caption_filter"), made(pipeline, "tokenizer")
+    snapshot, chosen = context.partition_key, pipeline.settings.section("score", config.overrides)
     images, captions = made(pipeline, "shards", snapshot), made(pipeline, "synthetic_captions", snapshot)
+    own = {"caption_filter": made(pipeline, "caption_filter")} if chosen.backend == "filter" else {}
+    vocabulary = {"tokenizer": made(pipeline, "tokenizer").path} if own else {}
+    scorer = own["caption_filter"].digest if own else named_model_digest(chosen.backend, chosen.model)
+    if chosen.clip is not None:
+        scorer = digest([scorer, named_model_digest(chosen.clip, chosen.clip_pretrained)])
     return run_job(
         context,
         pipeline,
         config,
         module="training.score",
         section="score",
-        path=lambda _: pipeline.place.scores(scorer.digest, snapshot),
-        inputs={"caption_filter": scorer, "shards": images, "synthetic_captions": captions},
+        path=lambda _: pipeline.place.scores(scorer, snapshot),
+        inputs={**own, "shards": images, "synthetic_captions": captions},
         files={
-            "caption_filter": scorer.path,
-            "tokenizer": vocabulary.path,
+            **{name: artifact.path for name, artifact in own.items()},
+            **vocabulary,
             "shards": images.path,
             "captions": [captions.path],
         },
-        extra={"scorer_digest": scorer.digest},
+        extra={"scorer_digest": scorer},
     )
 
 

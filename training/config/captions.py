@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from t2i_assets.corpus.named_models import ModelName
 from training.config.job import JobConfig, OptimizerConfig
 
 
@@ -151,12 +152,12 @@ class RecaptionConfig(JobConfig):
     backend: Literal["coca", "blip", "blip2"] = Field(
         default="coca", description="Kind of captioner: CoCa of open_clip, BLIP or BLIP-2 of transformers."
     )
-    model: str | None = Field(
+    model: ModelName | None = Field(
         default=None,
         description="The captioner: a name that open_clip or the Hugging Face hub knows, or the path of a directory; "
         "null takes the pipeline's own, which is then trained first.",
     )
-    pretrained: str | None = Field(
+    pretrained: ModelName | None = Field(
         default=None, description="Weights of a CoCa that is named: a tag as open_clip lists them, or a file."
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a BLIP or BLIP-2 that is named.")
@@ -188,16 +189,20 @@ class ScoreConfig(JobConfig):
         default="filter",
         description="What gives itm and itc: the filter trained on this corpus, or a BlipForImageTextRetrieval.",
     )
-    model: str | None = Field(
+    model: ModelName | None = Field(
         default=None, description="Name or local directory of the back end's model; null for the filter."
     )
-    clip: str | None = Field(
+    clip: ModelName | None = Field(
         default=None,
         description="CLIP by which open_clip adds an independent cosine, kind clip: a name as open_clip lists them, "
         "'hf-hub:…' or 'local-dir:…'.",
     )
-    clip_pretrained: str | None = Field(default=None, description="Weights of that CLIP, as open_clip lists them.")
-    scorer_digest: str = Field(default="", description="Digest of the filter, written on every score.")
+    clip_pretrained: ModelName | None = Field(
+        default=None, description="Weights of that CLIP: a tag as open_clip lists them, or a file."
+    )
+    scorer_digest: str = Field(
+        default="", description="Digest of what scores, the CLIP included; written on the filter's scores."
+    )
     batch_size: int = Field(default=256, gt=0, description="Images per pass.")
 
     @model_validator(mode="after")

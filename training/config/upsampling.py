@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from t2i_assets.corpus.named_models import ModelName
 from training.config.job import JobConfig, OptimizerConfig
 
 
@@ -29,7 +30,9 @@ class PretrainedUpsamplerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(min_length=1, description="Causal language model of transformers: a name, or a local path.")
+    model: ModelName = Field(
+        min_length=1, description="Causal language model of transformers: a name, or a local path."
+    )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a model that is named.")
     instruction: str = Field(
         default="Rewrite a short prompt for an image generator as one descriptive sentence in the style of the "
