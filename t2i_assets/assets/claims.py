@@ -13,7 +13,7 @@ import dagster as dg
 
 from t2i_assets.assets.captioner import caption_filter, captioner, human_captions, tokenizer, trained_on_pairs
 from t2i_assets.assets.crawl import shards
-from t2i_assets.assets.evals import evaluation_set
+from t2i_assets.assets.evals import evaluation_clip, evaluation_set
 from t2i_assets.claims import trials
 from t2i_assets.claims.budget import budget
 from t2i_assets.claims.config import ClaimsConfig
@@ -109,6 +109,30 @@ def heldout_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config
     captions, prompts = made(pipeline, "heldout_captions", trial), made(pipeline, "evaluation_set")
     inputs = {"heldout_captions": captions, "evaluation_set": prompts}
     return _scores(context, pipeline, config, trials.seed_of(trial), inputs, prompts.path / "heldout", [captions.path])
+
+
+@dg.asset(
+    **GROUP,
+    partitions_def=every_trial,
+    deps=[heldout_captions, evaluation_clip, evaluation_set],
+    kinds={"pytorch", "parquet"},
+    code_version="1",
+)
+def heldout_clip_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """CLIPScore and RefCLIPScore of the captions of a trial by the independent CLIP; references: the exact captions."""
+    captions, prompts = made(pipeline, "heldout_captions", context.partition_key), made(pipeline, "evaluation_set")
+    scorer = made(pipeline, "evaluation_clip")
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="evaluation.caption_clip",
+        section="heldout_clip_scores",
+        path=lambda digest: pipeline.place.evals("heldout_clip_scores", digest),
+        inputs={"heldout_captions": captions, "evaluation_set": prompts, "evaluation_clip": scorer},
+        files={"captions": captions.path, "heldout": prompts.path / "heldout", "scorer": scorer.path},
+        extra={"scorer_digest": scorer.digest},
+    )
 
 
 @dg.asset(
@@ -229,7 +253,7 @@ def _finding(name: str, experiment: Experiment) -> dg.AssetsDefinition:
 
 
 assets = [
-    *(captioner_replicate, caption_filter_replicate, heldout_captions, heldout_scores, alt_text_scores),
-    capfilt_sharing,
+    *(captioner_replicate, caption_filter_replicate, heldout_captions, heldout_scores, heldout_clip_scores),
+    *(alt_text_scores, capfilt_sharing),
     *(_finding(name, experiment) for name, experiment in EXPERIMENTS.items()),
 ]

@@ -81,6 +81,10 @@ class Evidence:
         """Return the SCORES rows of a trial."""
         return self.rows(SCORES, "", "heldout_scores", trials.name(method, seed))
 
+    def heldout_clip_scores(self, method: str, seed: int) -> list[dict[str, Any]]:
+        """Return the SCORES rows of a trial by the independent CLIP."""
+        return self.rows(SCORES, "", "heldout_clip_scores", trials.name(method, seed))
+
 
 def filter_finding(evidence: Evidence) -> Finding:
     """Return what the filters did to alt texts and to synthetic captions."""
@@ -118,6 +122,7 @@ def caption_finding(evidence: Evidence) -> Finding:
             [{row["key"]: row["caption"] for row in evidence.heldout(method, seed)} for seed in evidence.seeds],
             shown,
             exact,
+            [evidence.heldout_clip_scores(method, seed) for seed in evidence.seeds],
         )
         for method in trials.DECODINGS
     ]
@@ -218,8 +223,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "captions": Experiment(
         "Synthetic captions of held-out pictures, fact by fact.",
         caption_finding,
-        lambda _: {**TRUTH, **TRIALS},
-        ["captioner"],
+        lambda _: {**TRUTH, **TRIALS, "heldout_clip_scores": None},
+        ["captioner", "evaluation_clip"],
     ),
     "ablation": Experiment(
         "BLIP's 2×2: retrieval by CLIPs trained with captioner and filter on and off.",

@@ -212,7 +212,8 @@ SCORES = _schema(
     _field(
         "kind",
         pa.string(),
-        "itm (probability that text and image match), itc (cosine), or clip (cosine of an independent CLIP).",
+        "itm (probability that text and image match), itc (cosine), clip (cosine of an independent CLIP), or of the "
+        "experiments' captions clip_s and ref_clip_s (CLIPScore and RefCLIPScore, Hessel et al. 2021).",
         nullable=False,
     ),
     _field("value", pa.float64(), "The number.", nullable=False),

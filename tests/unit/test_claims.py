@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evaluation.caption_metrics import evaluate_captions
 from evaluation.leaderboard import CATEGORIES
 from t2i_assets.claims import ablation, captions, filtering, pages, sweep
 from t2i_assets.claims.budget import budget
@@ -186,13 +187,37 @@ def test_captions_are_measured_fact_by_fact() -> None:
     assert {claim.verdict for claim in found.claims} == {"confirmed"}
     assert found.rows[0]["color"].value == 1.0
     assert found.rows[0]["CIDEr-D"].value == pytest.approx(10.0)
-    assert "CIDEr-D" not in found.rows[1]
+    assert [found.rows[0][name].value for name in ("BLEU-4", "ROUGE-L")] == pytest.approx([1.0, 1.0])
+    assert not {"CIDEr-D", "BLEU-4", "ROUGE-L", "CLIPScore"} & set(found.rows[1])
     assert np.isnan(found.rows[1]["color"].value), "what no text states has no precision"
     poor = captions.finding([sick], alt, CONFIG).rows[0]
     assert poor["color"].value < 0.9
     assert poor["shape"].value == 1.0
     assert captions.is_right(exact["k0"], shown["k0"])
     assert not captions.is_right("lorem ipsum", shown["k0"])
+
+
+def test_captions_are_told_by_every_metric_of_the_field() -> None:
+    generator = random.Random(5)
+    scenes = {f"k{n}": sample_scene(generator) for n in range(30)}
+    exact = {key: descriptive(scene) for key, scene in scenes.items()}
+    shown = {key: captions.facts_shown(scene) for key, scene in scenes.items()}
+    halves = {key: text if key < "k2" else " ".join(text.split()[:4]) for key, text in exact.items()}
+    said = [
+        [{"key": key, "kind": kind, "value": value} for key in scenes for kind, value in values.items()]
+        for values in ({"clip_s": 0.5, "ref_clip_s": 0.6}, {"clip_s": 0.7, "ref_clip_s": 0.8})
+    ]
+    ours = captions.written("ours", [exact, halves], shown, exact, said)
+    found = captions.finding([ours], ours, CONFIG)
+    (row, _) = found.rows
+    assert set(row) == set(found.columns)
+    assert (row["CLIPScore"].value, row["RefCLIPScore"].value) == pytest.approx((0.6, 0.7))
+    assert (row["CLIPScore"].low, row["CLIPScore"].high) == pytest.approx((0.5, 0.7))
+    both = {f"{seed}{key}": text for seed, texts in enumerate((exact, halves)) for key, text in texts.items()}
+    whole = evaluate_captions(both, {name: [exact[name[1:]]] for name in both}).of_the_set()
+    assert row["BLEU-4"].value == pytest.approx(whole["bleu_4"])
+    assert row["ROUGE-L"].value == pytest.approx(whole["rouge_l"])
+    assert row["BLEU-4"].low < row["BLEU-4"].value < row["BLEU-4"].high
 
 
 def test_a_filter_is_measured_against_the_truth() -> None:
