@@ -1,5 +1,5 @@
-"""Job: the caption filter. BLIP's mixture of encoder and decoder is pretrained on the crawl's pairs and by captioning
-the human images, then finetuned on human captions: to match, not to caption.
+"""Job: the caption filter. BLIP's mixture of encoder and decoder is optionally pretrained on the crawl's pairs, then
+taught to caption by descriptive human captions, then, on all human captions, to match.
 
 Source: Li et al., "BLIP" (2022), section 3.2. Captioner and filter share nothing but the data: a filter that shares
 weights with the captioner agrees with it too easily (table 4 there: 8 % rejected instead of 25 %).

@@ -194,11 +194,11 @@ def _evaluate(task: Task) -> Figures:
 
 
 class _Window:
-    """Figures since they were last logged."""
+    """Figures since they were last logged; a step need not have all of them."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.steps = self.samples = 0
+        self.values: dict[str, list[float]] = {}
+        self.samples = 0
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -206,12 +206,11 @@ class _Window:
 
     def add(self, figures: Figures, samples: int) -> None:
         for name, value in figures.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
-        self.steps += 1
+            self.values.setdefault(name, []).append(float(value))
         self.samples += samples
 
     def means(self) -> Figures:
-        means: Figures = {name: total / self.steps for name, total in self.sums.items()}
+        means: Figures = {name: sum(values) / len(values) for name, values in self.values.items()}
         return {**means, "images_per_second": self.samples / max(1e-9, time.monotonic() - self.started)}
 
 

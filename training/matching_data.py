@@ -22,8 +22,8 @@ class MatchingData:
       of image i, so it is no negative of it;
     - ``image_ids``, ``text_ids`` (N,) int: equal for equal images and for equal texts, from batch to batch;
     - with ``variants``: ``true_texts`` (N, context), a shortened text each; ``false_texts`` (2N, context), the text
-      and then the shortened one, changed so that they are false; ``falsified`` (2N,) bool, where that was possible;
-      ``false_words`` (2N, context) bool, the tokens that were changed;
+      and then the shortened one, changed so that they are nearly always false; ``falsified`` (2N,) bool, where that
+      was possible and the context holds a change; ``false_words`` (2N, context) bool, the tokens that were changed;
     - with ``strangers``, texts about other pictures: ``strange_texts`` (M, context), drawn for a share of the images,
       whose places in the batch are ``strange_images`` (M,). What the captions of its image imply is not drawn.
     """
@@ -97,7 +97,7 @@ class MatchingData:
         return {
             "true_texts": before[len(shown) :],
             "false_texts": after,
-            "falsified": torch.tensor(falsified).T.flatten(),
+            "falsified": torch.tensor(falsified).T.flatten() & (after != before).any(dim=1),
             "false_words": torch.stack([differing(*rows) for rows in zip(before, after, strict=True)]),
         }
 

@@ -50,7 +50,8 @@ def main(job: Job[ScoreConfig, ScoreInputs], reporter: Reporter) -> None:
             for start in range(0, len(found), job.config.batch_size):
                 part = slice(start, start + job.config.batch_size)
                 batch = [(index, caption) for index, key in enumerate(found[part]) for caption in captions.get(key, [])]
-                rows += score_captions(scorer, images[part], batch)
+                with torch.autocast(images.device.type, torch.bfloat16, enabled=job.config.precision == "bf16"):
+                    rows += score_captions(scorer, images[part], batch)
         write_table(output, rows, SCORES)
         scored += sum(row["kind"] == scorers[0].kinds[0] for row in rows)
         rate = scored / max(1e-9, reporter.seconds)

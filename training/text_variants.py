@@ -1,9 +1,9 @@
-"""Variants of texts that are true of an image: shorter ones, which stay true, and changed ones, which are false.
+"""Variants of texts that are true of an image: shorter ones, which stay true, and changed ones, nearly all false.
 
 What may be left out or exchanged is learnt from texts alone, so no vocabulary is built in. A text is fluent where each
 three neighbouring words of it, its ends included, were seen together. Leaving out words of a true text keeps it true;
-exchanging one for another of the same context makes it false, unless the two mean the same, which shows where captions
-of one image differ in nothing else.
+exchanging one for another of the same context nearly always makes it false, unless the two mean the same, which shows
+where captions of one image differ in nothing else.
 
 Source: Yuksekgonul et al., "When and Why Vision-Language Models Behave like Bags-of-Words" (2023), section 4 (NegCLIP):
 negatives made by exchanging words of the caption. Theirs swap words within a caption by part of speech; here words
@@ -62,7 +62,8 @@ class TextVariants:
 
     def changed(self, text: str, truths: Sequence[str], rng: random.Random, exchange: bool = True) -> str | None:
         """Return the text with one word that stands in none of ``truths``, all captions of the image, in the place of
-        another, or, with ``exchange``, with two of its words in each other's place; None where it cannot be changed.
+        another, or, with ``exchange``, with two of its words in each other's place: nearly always false of the image.
+        None where it cannot be changed.
         """
         words, known = words_of(text), {word for truth in truths for word in words_of(truth)}
         for place in rng.sample(range(len(words)), len(words)):

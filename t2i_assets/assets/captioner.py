@@ -76,7 +76,7 @@ def tokenizer(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ove
     pool="training",
 )
 def captioner(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """CoCa pretrained on the crawl's alt texts, then finetuned twice on human captions: short and descriptive."""
+    """CoCa, taught by alt texts, descriptive human captions, optionally its own of the crawl, then short human ones."""
     return trained_on_pairs(context, pipeline, config, "captioner")
 
 
@@ -88,7 +88,7 @@ def captioner(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ove
     pool="training",
 )
 def caption_filter(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """BLIP's filter: contrast (ITC) and matching (ITM), pretrained on the crawl, finetuned on human captions."""
+    """BLIP's filter: optionally pretrained on the crawl, then taught to caption, then to match (ITC and ITM)."""
     return trained_on_pairs(context, pipeline, config, "caption_filter")
 
 

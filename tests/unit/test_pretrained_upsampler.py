@@ -145,5 +145,7 @@ def test_a_line_break_ends_a_text(corpus: Path) -> None:
 def test_the_back_end_needs_a_model() -> None:
     with pytest.raises(ValueError, match="needs the name or path of a model"):
         UpsamplerConfig(backend="transformers")
+    with pytest.raises(ValueError, match="'trained' takes none"):
+        UpsamplerConfig.model_validate({"pretrained": {"model": "gpt2"}})
     with pytest.raises(OSError, match="no-such-model"):
         load_pretrained({"model": "./no-such-model", "revision": None, "instruction": "", "examples": []}, "fp32")

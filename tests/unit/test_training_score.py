@@ -198,6 +198,14 @@ def test_a_back_end_without_its_model_is_an_error() -> None:
         ScoreConfig(backend="blip")
     with pytest.raises(ValueError, match="'clip' does not name"):
         ScoreConfig(clip_pretrained="openai")
+    with pytest.raises(ValueError, match="the filter is the one trained here"):
+        ScoreConfig(model="blip")
+
+
+def test_scores_are_computed_in_the_precision_that_is_asked_for(corpus: Path, tmp_path: Path) -> None:
+    exact = [row["value"] for row in score_all(corpus, tmp_path / "fp32")]
+    rough = [row["value"] for row in score_all(corpus, tmp_path / "bf16", precision="bf16")]
+    assert rough != exact and rough == pytest.approx(exact, abs=0.05)
 
 
 def test_the_filter_is_needed_by_its_own_back_end_alone(corpus: Path, blip: Path, tmp_path: Path) -> None:

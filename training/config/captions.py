@@ -123,6 +123,15 @@ class CaptionFilterConfig(JobConfig):
     caption: OptimizerConfig = OptimizerConfig(steps=700, batch_size=32, lr=1e-3)
     finetune: OptimizerConfig = OptimizerConfig(steps=600, batch_size=32, lr=1e-3)
 
+    @model_validator(mode="after")
+    def _tells_words_by_the_image(self) -> "CaptionFilterConfig":
+        if self.text_layers < 2 and self.word_weight > 0:
+            raise ValueError(
+                "the word head reads the layer before the last, which with 'text_layers' 1 saw no image: take 2 layers "
+                "or more, or a 'word_weight' of 0"
+            )
+        return self
+
 
 class SharingConfig(CaptionFilterConfig):
     """One BLIP finetuned as a captioner, as a filter, and as both at once (BLIP, table 4): ``finetune`` each."""
@@ -209,6 +218,8 @@ class ScoreConfig(JobConfig):
     def _has_its_models(self) -> "ScoreConfig":
         if self.backend == "blip" and self.model is None:
             raise ValueError("the back end 'blip' needs the name or directory of a checkpoint in 'model'")
+        if self.backend == "filter" and self.model is not None:
+            raise ValueError("'model' names a checkpoint of the back end 'blip'; the filter is the one trained here")
         if self.clip_pretrained is not None and self.clip is None:
             raise ValueError("'clip_pretrained' names weights of a CLIP that 'clip' does not name")
         return self

@@ -71,6 +71,8 @@ class UpsamplerConfig(JobConfig):
     def _has_its_model(self) -> "UpsamplerConfig":
         if self.backend == "transformers" and self.pretrained is None:
             raise ValueError("the back end 'transformers' needs the name or path of a model in 'pretrained'")
+        if self.backend == "trained" and self.pretrained is not None:
+            raise ValueError("'pretrained' names a model of the back end 'transformers'; 'trained' takes none")
         return self
 
 
