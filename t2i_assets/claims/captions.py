@@ -166,7 +166,7 @@ def finding(synthetic: Sequence[Written], alt: Written, config: ClaimsConfig) ->
         ),
         rows=[_row(one, config) for one in (*synthetic, alt)],
         notes=(
-            "Columns of facts are precisions. CIDEr-D (0 to 10), BLEU-4, ROUGE-L and RefCLIPScore (0 to 1) have one "
+            "Columns of facts are precisions. CIDEr-D (0 to 10), BLEU-4, ROUGE-L (0 to 1) and RefCLIPScore have one "
             "reference, the exact caption in its plainest wording. CLIPScore is 2.5·cos, by the CLIP of the evaluation "
             "set, which took no part in captioning.",
         ),
