@@ -13,7 +13,7 @@ from open_clip import SimpleTokenizer
 from torch import Tensor
 
 from training.augment import augment
-from training.config import CaptionFilterConfig
+from training.config import CaptionFilterConfig, MatchingConfig
 from training.data import to_signed
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
@@ -64,7 +64,7 @@ def main(job: Job[CaptionFilterConfig, CaptionFilterInputs], reporter: Reporter)
     reporter.finish(parameters=sum(p.numel() for p in model.parameters()), **final)
 
 
-def build_filter(config: CaptionFilterConfig, tokenizer: SimpleTokenizer) -> BlipFilter:
+def build_filter(config: MatchingConfig, tokenizer: SimpleTokenizer) -> BlipFilter:
     """Return an initialised model; torch's global generator draws the weights."""
     return BlipFilter(
         BlipFilterConfig(
@@ -84,7 +84,7 @@ def build_filter(config: CaptionFilterConfig, tokenizer: SimpleTokenizer) -> Bli
     )
 
 
-def momentum_contrast(model: BlipFilter, config: CaptionFilterConfig) -> MomentumContrast | None:
+def momentum_contrast(model: BlipFilter, config: MatchingConfig) -> MomentumContrast | None:
     """Return the momentum encoder and queue of ``model`` for one phase; None where the queue is 0."""
     if config.queue == 0:
         return None

@@ -72,8 +72,8 @@ class CaptionerConfig(JobConfig):
     short: OptimizerConfig = OptimizerConfig(steps=100, batch_size=32, lr=5e-4)
 
 
-class CaptionFilterConfig(JobConfig):
-    """BLIP's mixture of encoder and decoder: contrast, matching and, to learn faster, captioning."""
+class MatchingConfig(JobConfig):
+    """BLIP's mixture of encoder and decoder: its size, its losses, and what it learns before it is finetuned."""
 
     precision: Literal["fp32", "bf16"] = Field(default="bf16", description="Arithmetic of forward and backward passes.")
     image_size: int = Field(default=64, gt=0, description="Side of the images, pixels.")
@@ -96,20 +96,10 @@ class CaptionFilterConfig(JobConfig):
     momentum: float = Field(default=0.995, ge=0, le=1, description="Decay of the momentum encoder's weights.")
     alpha: float = Field(default=0.4, ge=0, le=1, description="Weight of the momentum encoder's targets in ITC.")
     alpha_ramp: int = Field(default=200, ge=0, description="Steps until the weight is reached.")
-    text_variants: bool = Field(
-        default=True, description="Whether finetuning also matches shortened captions and rejects changed ones."
-    )
     word_weight: float = Field(
         default=1.0,
         ge=0,
         description="Weight of telling which words of the variants are wrong; needs two text layers or more.",
-    )
-    crawl_share: float = Field(default=0.0, ge=0, lt=1, description="Share of the crawl's pairs in finetuning.")
-    stranger_share: float = Field(
-        default=0.25,
-        ge=0,
-        le=1,
-        description="Share of images that in finetuning also reject a text of the crawl, which is of another image.",
     )
     word_dropout: float = Field(
         default=0.3, ge=0, lt=1, description="Share of the words before each target that are random in phase caption."
@@ -121,10 +111,9 @@ class CaptionFilterConfig(JobConfig):
         "60 steps cost more than they gave (docs/caption-filter.md).",
     )
     caption: OptimizerConfig = OptimizerConfig(steps=700, batch_size=32, lr=1e-3)
-    finetune: OptimizerConfig = OptimizerConfig(steps=600, batch_size=32, lr=1e-3)
 
     @model_validator(mode="after")
-    def _tells_words_by_the_image(self) -> "CaptionFilterConfig":
+    def _tells_words_by_the_image(self) -> "MatchingConfig":
         if self.text_layers < 2 and self.word_weight > 0:
             raise ValueError(
                 "the word head reads the layer before the last, which with 'text_layers' 1 saw no image: take 2 layers "
@@ -133,7 +122,23 @@ class CaptionFilterConfig(JobConfig):
         return self
 
 
-class SharingConfig(CaptionFilterConfig):
+class CaptionFilterConfig(MatchingConfig):
+    """The caption filter: finetuned to match on human captions, on variants of them and on texts of other pictures."""
+
+    text_variants: bool = Field(
+        default=True, description="Whether finetuning also matches shortened captions and rejects changed ones."
+    )
+    crawl_share: float = Field(default=0.0, ge=0, lt=1, description="Share of the crawl's pairs in finetuning.")
+    stranger_share: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="Share of images that in finetuning also reject a text of the crawl, which is of another image.",
+    )
+    finetune: OptimizerConfig = OptimizerConfig(steps=600, batch_size=32, lr=1e-3)
+
+
+class SharingConfig(MatchingConfig):
     """One BLIP finetuned as a captioner, as a filter, and as both at once (BLIP, table 4): ``finetune`` each."""
 
     lm_weight: float = Field(default=1.0, gt=0, description="Weight of the language-modelling loss beside ITC and ITM.")
