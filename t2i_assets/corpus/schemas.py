@@ -332,6 +332,14 @@ PROMPTS = _schema(
     _field("reference_key", pa.string(), "Sample of the reference shard that shows the scene.", nullable=False),
 )
 
+UPSAMPLER_EXAMPLES = _schema(
+    "upsampler_examples",
+    "Captions that show a pretrained language model how to upsample; a purge takes its samples out.",
+    _KEY,
+    _field("prompt", pa.string(), "A short text about the sample.", nullable=False),
+    _field("text", pa.string(), "Its descriptive caption.", nullable=False),
+)
+
 UPSAMPLED = _schema(
     "upsampled",
     "Short prompts made descriptive, with what wrote them; none is lost.",
@@ -425,6 +433,7 @@ ALL = (
     LATENTS,
     METRICS,
     PROMPTS,
+    UPSAMPLER_EXAMPLES,
     UPSAMPLED,
     GENERATED,
     EVALS,
