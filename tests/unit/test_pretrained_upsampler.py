@@ -98,9 +98,11 @@ def test_a_checkpoint_by_path_gets_examples_from_the_captions(corpus: Path, tmp_
 def test_a_purged_sample_is_no_example_any_more(corpus: Path, tmp_path: Path) -> None:
     make_upsampler(corpus, tmp_path / "upsampler", model=str(corpus / "plain"))
     manifest = Manifest(asset="upsampler", digest="d", code_version="1")
-    publish(
-        tmp_path / "published", manifest, lambda out: shutil.copytree(tmp_path / "upsampler", out, dirs_exist_ok=True)
-    )
+
+    def fill(out: Path) -> None:
+        shutil.copytree(tmp_path / "upsampler", out, dirs_exist_ok=True)
+
+    publish(tmp_path / "published", manifest, fill)
     first, second = read_rows(tmp_path / "published" / EXAMPLES, UPSAMPLER_EXAMPLES)
     victims = Victims(Suppression(keys=frozenset([first["key"]])), frozenset(), frozenset(), frozenset())
     assert purge_artifact(tmp_path / "published", victims)
