@@ -219,7 +219,7 @@ def _finding(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         description=experiment.tries,
         **GROUP,
         deps=[dependency(asset, partitions) for asset, partitions in needs.items()],
-        code_version="2",
+        code_version="3",
         kinds={"json"},
     )
     def finding(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Result:

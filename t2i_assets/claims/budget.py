@@ -1,6 +1,6 @@
 """What an experiment cost: how long its models were trained, and how many of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from pydantic import BaseModel
 
@@ -18,27 +18,22 @@ NAMES = {
     "evaluation_clip": "CLIP that scores",
 }
 """Sections of the settings whose models are trained, in words."""
-SEEDS = {
-    "captioner": "capfilt_seeds",
-    "caption_filter": "capfilt_seeds",
-    "sharing": "capfilt_seeds",
-    "clip": "clip_seeds",
-    "diffusion": "diffusion_seeds",
-}
-"""Which field of the claims' settings tells how often a model is trained; the others are trained once."""
 
 
-def budget(settings: Settings, sections: Sequence[str]) -> str:
-    """Return in words the steps of training of each phase of the models, with their batch, and their seeds."""
-    return "Steps of training: " + "; ".join(_told(settings, section) for section in sections) + "."
+def budget(settings: Settings, models: Mapping[str, str | None]) -> str:
+    """Return in words the steps of training of each phase of the models, with their batch, and their seeds.
+
+    ``models`` maps sections of the settings to the field of the claims' that tells their seeds; None for one seed.
+    """
+    return "Steps of training: " + "; ".join(_told(settings, *model) for model in models.items()) + "."
 
 
-def _told(settings: Settings, section: str) -> str:
+def _told(settings: Settings, section: str, seeds_field: str | None) -> str:
     phases = _phases(getattr(settings, section))
     steps = ", ".join(f"{name.replace('_', '-')} {phase.steps:,}" for name, phase in phases.items())
     steps = steps.removeprefix("optimizer ")
     batches = sorted({phase.batch_size for phase in phases.values()})
-    seeds = getattr(settings.claims, SEEDS[section]) if section in SEEDS else 1
+    seeds = getattr(settings.claims, seeds_field) if seeds_field else 1
     return f"{NAMES[section]} {steps} of {' and '.join(map(str, batches))} samples ({seeds} seed{'s' * (seeds > 1)})"
 
 

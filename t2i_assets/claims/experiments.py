@@ -200,18 +200,21 @@ def sweep_finding(evidence: Evidence) -> Finding:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One finding: what it tries, how it is drawn, what must be there, and which models it rests on."""
+    """One finding: what it tries, how it is drawn, what must be there, and which models it rests on.
+
+    ``models`` tells for each section of the settings which field of the claims' says at how many seeds; None for one.
+    """
 
     tries: str
     find: Callable[[Evidence], Finding]
     needs: Callable[[Settings], Needs]
-    models: Sequence[str]
+    models: Mapping[str, str | None]
 
 
 TRIALS: Needs = {"evaluation_set": None, "heldout_captions": None}
 TRUTH: Needs = {"site_truth": None, "shards": None}
 
-CAPFILT = ["captioner", "caption_filter"]
+CAPFILT = {"captioner": "capfilt_seeds", "caption_filter": "capfilt_seeds"}
 
 EXPERIMENTS: dict[str, Experiment] = {
     "filter": Experiment(
@@ -224,19 +227,19 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Synthetic captions of held-out pictures, fact by fact.",
         caption_finding,
         lambda _: {**TRUTH, **TRIALS, "heldout_clip_scores": None},
-        ["captioner", "evaluation_clip"],
+        {"captioner": "capfilt_seeds", "evaluation_clip": None},
     ),
     "ablation": Experiment(
         "BLIP's 2×2: retrieval by CLIPs trained with captioner and filter on and off.",
         ablation_finding,
         lambda settings: {"clip_retrieval": list(settings.claims.ablation() if settings.claims else ())},
-        [*CAPFILT, "clip"],
+        {"captioner": None, "caption_filter": None, "clip": "clip_seeds"},
     ),
     "rejections": Experiment(
         "What filters reject: of nucleus samples and beams, with weights shared and apart.",
         rejection_finding,
         lambda _: {**TRIALS, "heldout_scores": None, "capfilt_sharing": None},
-        [*CAPFILT, "sharing"],
+        {**CAPFILT, "sharing": "capfilt_seeds"},
     ),
     "sweep": Experiment(
         "DALL·E 3's blend sweep: shares and styles of synthetic captions.",
@@ -245,6 +248,9 @@ EXPERIMENTS: dict[str, Experiment] = {
             metric: list(settings.claims.sweep() if settings.claims else ())
             for metric in ("clip_score", "fid", "t2i_compbench")
         },
-        ["captioner", "clip", "autoencoder", "diffusion", "judge", "evaluation_clip"],
+        {
+            **dict.fromkeys(("captioner", "clip", "autoencoder", "judge", "evaluation_clip")),
+            "diffusion": "diffusion_seeds",
+        },
     ),
 }

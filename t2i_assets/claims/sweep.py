@@ -154,6 +154,11 @@ def finding(sweep: Sweep) -> Finding:
             "5 % of original captions keep the model able to read original prompts",
             best, pure, "original", "clip_score", section_3,
         ),
+        claim(
+            "five_percent_keep_pictures_real",
+            "5 % of original captions keep pictures for original prompts near to real ones",
+            best, pure, "original", "fd_judge", section_3,
+        ),
     ]  # fmt: skip
     return Finding(
         name="sweep",

@@ -144,7 +144,7 @@ def test_a_sweep_without_effect_stays_undecided() -> None:
 def test_the_default_arms_try_every_claim() -> None:
     arms = [(style, share) for style in CONFIG.styles for share in CONFIG.shares if share or style == CONFIG.styles[0]]
     found = sweep.finding(sweep.Sweep({arm: [scores(arm, 0, 0.3)] for arm in arms}, CONFIG))
-    assert len(found.claims) == 7
+    assert len(found.claims) == 8
     assert any("not over trainings" in note for note in found.notes)
 
 
@@ -264,7 +264,7 @@ def test_what_cannot_be_measured_is_undecided() -> None:
 
 def test_the_budget_counts_every_phase_of_training() -> None:
     settings = Settings(claims=ClaimsConfig(capfilt_seeds=2))
-    told = budget(settings, ["captioner", "caption_filter", "judge"])
+    told = budget(settings, {"captioner": "capfilt_seeds", "caption_filter": "capfilt_seeds", "judge": None})
     phases = [settings.captioner.pretrain, settings.captioner.descriptive, settings.captioner.self_training]
     assert all(f" {phase.steps:,}" in told for phase in phases)
     assert f"self-training {settings.captioner.self_training.steps}" in told
