@@ -72,6 +72,13 @@ class RetrievalConfig(JobConfig):
     model: str | None = Field(default=None, description="Digest of the CLIP.")
 
 
+class CaptionClipConfig(JobConfig):
+    """CLIPScore and RefCLIPScore of captions of held-out pictures."""
+
+    batch_size: int = Field(default=200, gt=0, description="Images or texts per forward pass.")
+    scorer_digest: str = Field(default="", description="Digest of the CLIP that scores; set by the asset.")
+
+
 class LeaderboardConfig(BaseModel):
     """How scores become a table."""
 

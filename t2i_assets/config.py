@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evaluation.config import (
+    CaptionClipConfig,
     ClipScoreConfig,
     CompBenchConfig,
     FrechetConfig,
@@ -150,6 +151,9 @@ class Settings(BaseModel):
     judge: JudgeConfig = Field(default_factory=JudgeConfig, description="The detector that judges pictures.")
     evaluation_clip: ClipConfig = Field(default_factory=ClipConfig, description="The independent CLIP that scores.")
     clip_score: ClipScoreConfig = Field(default_factory=ClipScoreConfig, description="CLIP score.")
+    heldout_clip_scores: CaptionClipConfig = Field(
+        default_factory=CaptionClipConfig, description="CLIPScore of the experiments' held-out captions."
+    )
     fid: FrechetConfig = Field(default_factory=FrechetConfig, description="Frechet distance.")
     t2i_compbench: CompBenchConfig = Field(default_factory=CompBenchConfig, description="T2I-CompBench rules.")
     leaderboard: LeaderboardConfig = Field(default_factory=LeaderboardConfig, description="Intervals and comparisons.")

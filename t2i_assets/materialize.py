@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from t2i_assets.corpus.artifacts import WHOLE, Artifact, Manifest, list_refs, plan_digest, publish, read_ref, write_ref
+from t2i_assets.corpus.snapshots import check_snapshot_name
+from t2i_assets.partitions import snapshots
 from t2i_assets.resources import Pipeline
 
 Metadata = dict[str, Any]
@@ -54,6 +56,8 @@ def materialize(
     """
     asset = context.asset_key.to_user_string()
     partition = partition_of(context)
+    if context.assets_def.partitions_def == snapshots:
+        check_snapshot_name(partition)
     code_version = context.assets_def.code_versions_by_key[context.asset_key] or "0"
     identities = _identities(inputs)
     digest = plan_digest(asset, code_version, {**config, "partition": partition}, identities)

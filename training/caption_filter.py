@@ -1,5 +1,5 @@
-"""Job: the caption filter. BLIP's mixture of encoder and decoder is pretrained on the crawl's pairs and by captioning
-the human images, then finetuned on human captions: to match, not to caption.
+"""Job: the caption filter. BLIP's mixture of encoder and decoder is optionally pretrained on the crawl's pairs, then
+taught to caption by descriptive human captions, then, on all human captions, to match.
 
 Source: Li et al., "BLIP" (2022), section 3.2. Captioner and filter share nothing but the data: a filter that shares
 weights with the captioner agrees with it too easily (table 4 there: 8 % rejected instead of 25 %).
@@ -13,7 +13,7 @@ from open_clip import SimpleTokenizer
 from torch import Tensor
 
 from training.augment import augment
-from training.config import CaptionFilterConfig
+from training.config import CaptionFilterConfig, MatchingConfig
 from training.data import to_signed
 from training.device import device_for, moved
 from training.job import Job, JobInputs, run
@@ -58,13 +58,15 @@ def main(job: Job[CaptionFilterConfig, CaptionFilterInputs], reporter: Reporter)
         captioning = CaptioningTask(model, MatchingData(unseen, tokenizer), config.word_dropout)
         learn(captioning, MatchingData(described, tokenizer, mirror=True), "caption")
     task = matching()
-    learn(task, MatchingData(mixed, tokenizer, variants, mirror=True, seed=config.seed), "finetune")
+    strangers = [pair.text for pair in crawl.pairs]
+    data = MatchingData(mixed, tokenizer, variants, True, config.seed, strangers, config.stranger_share)
+    learn(task, data, "finetune")
     save_filter(model, job.output)
     final = {name: float(value) for name, value in task.evaluate().items()}
     reporter.finish(parameters=sum(p.numel() for p in model.parameters()), **final)
 
 
-def build_filter(config: CaptionFilterConfig, tokenizer: SimpleTokenizer) -> BlipFilter:
+def build_filter(config: MatchingConfig, tokenizer: SimpleTokenizer) -> BlipFilter:
     """Return an initialised model; torch's global generator draws the weights."""
     return BlipFilter(
         BlipFilterConfig(
@@ -84,7 +86,7 @@ def build_filter(config: CaptionFilterConfig, tokenizer: SimpleTokenizer) -> Bli
     )
 
 
-def momentum_contrast(model: BlipFilter, config: CaptionFilterConfig) -> MomentumContrast | None:
+def momentum_contrast(model: BlipFilter, config: MatchingConfig) -> MomentumContrast | None:
     """Return the momentum encoder and queue of ``model`` for one phase; None where the queue is 0."""
     if config.queue == 0:
         return None

@@ -1,6 +1,7 @@
 """Batches that teach matching: images, a text of each, and variants of that text that are true or false of it."""
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,8 +22,10 @@ class MatchingData:
       of image i, so it is no negative of it;
     - ``image_ids``, ``text_ids`` (N,) int: equal for equal images and for equal texts, from batch to batch;
     - with ``variants``: ``true_texts`` (N, context), a shortened text each; ``false_texts`` (2N, context), the text
-      and then the shortened one, changed so that they are false; ``falsified`` (2N,) bool, where that was possible;
-      ``false_words`` (2N, context) bool, the tokens that were changed.
+      and then the shortened one, changed so that they are nearly always false; ``falsified`` (2N,) bool, where that
+      was possible and the context holds a change; ``false_words`` (2N, context) bool, the tokens that were changed;
+    - with ``strangers``, texts about other pictures: ``strange_texts`` (M, context), drawn for a share of the images,
+      whose places in the batch are ``strange_images`` (M,). What the captions of its image imply is not drawn.
     """
 
     def __init__(
@@ -32,11 +35,15 @@ class MatchingData:
         variants: TextVariants | None = None,
         mirror: bool = False,
         seed: int = 0,
+        strangers: Sequence[str] = (),
+        stranger_share: float = 0.0,
     ) -> None:
         self.pairs = PairData(pairs, tokenizer, mirror)
         self.tokenizer = tokenizer
         self.variants = variants
         self.seed = seed
+        self.stranger_share = stranger_share
+        self._strangers = [(text, neighbours(text)) for text in dict.fromkeys(strangers)]
         self._tokens: dict[str, Tensor] = {}
         texts: dict[tuple[int, bool], list[str]] = {}
         for pair in pairs.pairs:
@@ -64,29 +71,45 @@ class MatchingData:
         batch["text_ids"] = torch.from_numpy(self.pairs.texts_of(indices, turned))
         if self.variants is not None:
             batch |= self._variants(self.variants, indices, epochs, shown)
+        if self._strangers and self.stranger_share:
+            batch |= self._strange_texts(indices, epochs, shown)
         return batch
 
     def _variants(
         self, variants: TextVariants, indices: np.ndarray, epochs: np.ndarray, shown: list[tuple[int, bool]]
     ) -> Batch:
-        whole, true, changed, changed_short = [], [], [], []
+        true: tuple[list[str], list[str]] = ([], [])
+        changed: tuple[list[str], list[str]] = ([], [])
+        falsified: list[list[bool]] = []
         for index, epoch, image in zip(indices.tolist(), epochs.tolist(), shown, strict=True):
             rng = random.Random(f"{self.seed}/{epoch}/{index}")
             text = self.pairs.source.pairs[index].text
             text = mirrored(text) if image[1] else text
             short = variants.shortened(text, rng)
-            whole.append(text)
-            true.append(short)
-            changed.append(variants.changed(text, self._texts_of[image], rng))
-            changed_short.append(variants.changed(short, self._texts_of[image], rng, exchange=False))
-        false = changed + changed_short
-        before, after = self._tokenized(whole + true), self._tokenized([text or "" for text in false])
+            truths = self._texts_of[image]
+            false = variants.changed(text, truths, rng), variants.changed(short, truths, rng, exchange=False)
+            falsified.append([other is not None for other in false])
+            for place, (one, other) in enumerate(zip((text, short), false, strict=True)):
+                framed = variants.framed(one, other or one, rng)
+                true[place].append(framed[0])
+                changed[place].append(framed[1])
+        before, after = self._tokenized(true[0] + true[1]), self._tokenized(changed[0] + changed[1])
         return {
-            "true_texts": before[len(whole) :],
+            "true_texts": before[len(shown) :],
             "false_texts": after,
-            "falsified": torch.tensor([text is not None for text in false]),
+            "falsified": torch.tensor(falsified).T.flatten() & (after != before).any(dim=1),
             "false_words": torch.stack([differing(*rows) for rows in zip(before, after, strict=True)]),
         }
+
+    def _strange_texts(self, indices: np.ndarray, epochs: np.ndarray, shown: list[tuple[int, bool]]) -> Batch:
+        texts, places = [], []
+        for place, (index, epoch) in enumerate(zip(indices.tolist(), epochs.tolist(), strict=True)):
+            rng = random.Random(f"{self.seed}/stranger/{epoch}/{index}")
+            text, words = rng.choice(self._strangers)
+            if rng.random() < self.stranger_share and not words <= self._near_pairs[shown[place]]:
+                texts.append(text)
+                places.append(place)
+        return {"strange_texts": self._tokenized(texts), "strange_images": torch.tensor(places)} if texts else {}
 
     def _tokenized(self, texts: list[str]) -> Tensor:
         new = [text for text in dict.fromkeys(texts) if text not in self._tokens]

@@ -27,10 +27,10 @@ Caption = dict[str, Any]
 
 
 class ScoreInputs(JobInputs):
-    caption_filter: Path
-    tokenizer: Path
     shards: Path
     captions: list[Path]
+    caption_filter: Path | None = None
+    tokenizer: Path | None = None
 
 
 def main(job: Job[ScoreConfig, ScoreInputs], reporter: Reporter) -> None:
@@ -50,7 +50,8 @@ def main(job: Job[ScoreConfig, ScoreInputs], reporter: Reporter) -> None:
             for start in range(0, len(found), job.config.batch_size):
                 part = slice(start, start + job.config.batch_size)
                 batch = [(index, caption) for index, key in enumerate(found[part]) for caption in captions.get(key, [])]
-                rows += score_captions(scorer, images[part], batch)
+                with torch.autocast(images.device.type, torch.bfloat16, enabled=job.config.precision == "bf16"):
+                    rows += score_captions(scorer, images[part], batch)
         write_table(output, rows, SCORES)
         scored += sum(row["kind"] == scorers[0].kinds[0] for row in rows)
         rate = scored / max(1e-9, reporter.seconds)
@@ -59,11 +60,16 @@ def main(job: Job[ScoreConfig, ScoreInputs], reporter: Reporter) -> None:
 
 
 def load_scorers(config: ScoreConfig, inputs: ScoreInputs) -> list[Scorer]:
-    """Return the model of the configured back end and, where one is named, the independent CLIP."""
+    """Return the model of the configured back end and, where one is named, the independent CLIP.
+
+    Raises ValueError where the back end is the filter and the job is given none.
+    """
     scorers: list[Scorer] = []
     if config.backend == "blip":
         assert config.model is not None  # ScoreConfig sees to it
         scorers.append(load_blip_scorer(config.model))
+    elif inputs.caption_filter is None or inputs.tokenizer is None:
+        raise ValueError("no filter: give the job the inputs 'caption_filter' and 'tokenizer', or the back end 'blip'")
     else:
         scorers.append(load_filter_scorer(inputs.caption_filter, inputs.tokenizer, config.scorer_digest))
     if config.clip is not None:

@@ -1,9 +1,9 @@
 """Job: does a filter that shares its weights with the captioner see the captioner's mistakes?
 
-One BLIP is pretrained, on the crawl with all three losses and on human captions by LM, and finetuned on descriptive
-human captions three times, with the same steps: by LM alone (a captioner), by ITC and ITM alone (a filter), and by all
-of them (both in one). Captioner and filter apart, and the one model, then caption held-out images, and score their own
-captions.
+One BLIP is optionally pretrained on the crawl with all three losses, then taught to caption by LM on descriptive human
+captions. From there it is finetuned on these three times, with the same steps: by LM alone (a captioner), by ITC and
+ITM alone (a filter), and by all of them (both in one). Captioner and filter apart, and the one model, then caption
+held-out images, and score their own captions.
 
 Source: Li et al., "BLIP" (2022), section 3.3 and table 4.
 """

@@ -1,9 +1,9 @@
-"""Variants of texts that are true of an image: shorter ones, which stay true, and changed ones, which are false.
+"""Variants of texts that are true of an image: shorter ones, which stay true, and changed ones, nearly all false.
 
 What may be left out or exchanged is learnt from texts alone, so no vocabulary is built in. A text is fluent where each
 three neighbouring words of it, its ends included, were seen together. Leaving out words of a true text keeps it true;
-exchanging one for another of the same context makes it false, unless the two mean the same, which shows where captions
-of one image differ in nothing else.
+exchanging one for another of the same context nearly always makes it false, unless the two mean the same, which shows
+where captions of one image differ in nothing else.
 
 Source: Yuksekgonul et al., "When and Why Vision-Language Models Behave like Bags-of-Words" (2023), section 4 (NegCLIP):
 negatives made by exchanging words of the caption. Theirs swap words within a caption by part of speech; here words
@@ -20,6 +20,8 @@ START, END = "<start>", "<end>"
 LEFT_OUT = 2  # words that may be missing between two neighbours of a text that a caption implies
 TRIES = 8
 DROP = 0.35  # chance that a word is left out where the rest stays fluent
+FRAME = 0.3  # chance of words around a text that say nothing
+FRAME_WORDS, FRAME_TEXTS = 3, 3
 CUT = 0.7  # chance that a shortened text is a passage of the whole one
 
 Words = list[str]
@@ -38,11 +40,10 @@ class TextVariants:
         self._between: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._same: set[tuple[str, str]] = set()
         groups = [[words_of(text) for text in texts] for texts in texts_of_image]
-        for words in itertools.chain(*groups, map(words_of, others)):
-            for before, word, after in _threes(words):
-                if (before, word, after) not in self._seen:
-                    self._seen.add((before, word, after))
-                    self._between[before, after].append(word)
+        strangers = [words_of(text) for text in others]
+        self._learn(itertools.chain.from_iterable(groups))
+        self._frames = self._frames_of(strangers)
+        self._learn(strangers)
         for group in groups:
             for one, other in itertools.permutations(group, 2):
                 if len(one) == len(other):
@@ -61,7 +62,8 @@ class TextVariants:
 
     def changed(self, text: str, truths: Sequence[str], rng: random.Random, exchange: bool = True) -> str | None:
         """Return the text with one word that stands in none of ``truths``, all captions of the image, in the place of
-        another, or, with ``exchange``, with two of its words in each other's place; None where it cannot be changed.
+        another, or, with ``exchange``, with two of its words in each other's place: nearly always false of the image.
+        None where it cannot be changed.
         """
         words, known = words_of(text), {word for truth in truths for word in words_of(truth)}
         for place in rng.sample(range(len(words)), len(words)):
@@ -75,6 +77,42 @@ class TextVariants:
                 if fluent:
                     return " ".join(rng.choice(fluent))
         return None
+
+    def framed(self, text: str, other: str, rng: random.Random) -> tuple[str, str]:
+        """Return both texts with the same words before or after them, such as "photo:" or a full stop; often with none.
+
+        Such words say nothing: they stand around what reads like a caption, and in no caption.
+        """
+        if not self._frames or rng.random() >= FRAME:
+            return text, other
+        before, after = rng.choice(self._frames)
+        return before + text + after, before + other + after
+
+    def _learn(self, texts: Iterable[Words]) -> None:
+        for words in texts:
+            for before, word, after in _threes(words):
+                if (before, word, after) not in self._seen:
+                    self._seen.add((before, word, after))
+                    self._between[before, after].append(word)
+
+    def _frames_of(self, strangers: Iterable[Words]) -> list[tuple[str, str]]:
+        """Return what stands around ``FRAME_TEXTS`` different texts or more that are fluent without it.
+
+        It is at most ``FRAME_WORDS`` on either side, and its outermost word stands in no caption. A thing that no
+        caption names but many other texts do at their end would be taken for a frame too.
+        """
+        known = {word for _, word, _ in self._seen}
+        inside: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for words in strangers:
+            starts = range(1, FRAME_WORDS + 1) if words and words[0] not in known else (0,)
+            cuts = range(1, FRAME_WORDS + 1) if words and words[-1] not in known else (0,)
+            for start, cut in itertools.product(starts, cuts):
+                inner = words[start : len(words) - cut]
+                if start + cut and len(inner) > 1 and self._fluent(inner):
+                    before = "".join(f"{word} " for word in words[:start])
+                    after = "".join(f" {word}" for word in words[len(words) - cut :])
+                    inside[before, after].add(" ".join(inner))
+        return sorted(frame for frame, texts in inside.items() if len(texts) >= FRAME_TEXTS)
 
     def _others(self, words: Words, place: int) -> Words:
         """Return other words that were seen between the neighbours of a word; of a punctuation mark, none."""

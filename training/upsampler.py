@@ -10,13 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from t2i_assets.corpus.schemas import UPSAMPLER_EXAMPLES
+from t2i_assets.corpus.tables import write_table
 from training.config import UpsampleConfig, UpsamplerConfig
 from training.device import device_for
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
 from training.report import Reporter
 from training.tokenizer import load
-from training.upsamplers.backends import RECORD
+from training.upsamplers.backends import EXAMPLES, RECORD
 from training.upsamplers.continuation import Sampling
 from training.upsamplers.examples import IGNORED, Example, ExampleData, prompt_for, read_examples, split
 from training.upsamplers.protocol import judge
@@ -42,10 +44,11 @@ def main(job: Job[UpsamplerConfig, UpsamplerInputs], reporter: Reporter) -> None
     if config.pretrained is not None and config.backend == "transformers":
         from training.upsamplers.pretrained import load_pretrained  # seconds of import that training need not pay
 
-        told = {**config.pretrained.model_dump(exclude={"examples"}), "examples": _shown(training, config)}
-        upsampler = load_pretrained(told, config.precision)
+        told, shown = config.pretrained.model_dump(exclude={"examples"}), _shown(training, config)
+        upsampler = load_pretrained(told, [(row["prompt"], row["text"]) for row in shown], config.precision)
         final: Figures = {**judge(upsampler, pairs, config.seed, single(), config.survival)}
         reporter.log(0, 0, **{name: float(value) for name, value in final.items()})
+        write_table(job.output / EXAMPLES, shown, UPSAMPLER_EXAMPLES)
         record: dict[str, Any] = {"backend": "transformers", **told}
     else:
         trained = new_upsampler(config, load(inputs.tokenizer, config.context_length))
@@ -90,13 +93,15 @@ def single() -> Sampling:
     return Sampling(1, default.top_p, default.temperature, default.max_tokens, default.batch_size)
 
 
-def _shown(examples: Sequence[Example], config: UpsamplerConfig) -> list[tuple[str, str]]:
-    """Return short and descriptive captions to show as examples, those of people's short texts first."""
+def _shown(examples: Sequence[Example], config: UpsamplerConfig) -> list[dict[str, str]]:
+    """Return rows of UPSAMPLER_EXAMPLES, those with people's short texts first."""
     assert config.pretrained is not None
     rng = random.Random(config.seed)
     shuffled = sorted(rng.sample(examples, len(examples)), key=_has_prompts, reverse=True)
     chosen = shuffled[: config.pretrained.examples]
-    return [prompt_for(example, config.model_copy(update={"partial": 0.0, "invented": 0.0}), 0) for example in chosen]
+    plain = config.model_copy(update={"partial": 0.0, "invented": 0.0})
+    pairs = [(example.key, *prompt_for(example, plain, 0)) for example in chosen]
+    return [{"key": key, "prompt": prompt, "text": text} for key, prompt, text in pairs]
 
 
 def _has_prompts(example: Example) -> bool:

@@ -15,24 +15,38 @@ from evaluation.caption_metrics.words import NGRAM_ORDERS, Ngrams, ngrams, paire
 TINY, SMALL = 1e-15, 1e-9
 
 
+Counts = tuple[int, ...]
+
+
 def bleu(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> tuple[float, ...]:
-    """Return BLEU-1 to BLEU-4, counted over all captions together.
+    """Return BLEU-1 to BLEU-4, counted over all captions together. Raises ValueError as ``paired`` does."""
+    return bleu_of([sum(column) for column in zip(*bleu_counts(candidates, references).values(), strict=True)])
+
+
+def bleu_counts(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, Counts]:
+    """Return by image what BLEU is made of, to be summed: matches and n-grams of each order, length, reference length.
 
     The reference length of a caption is that of its reference closest in length, the shorter of two equally close.
     Raises ValueError as ``paired`` does.
     """
-    matched, offered = [0] * NGRAM_ORDERS, [0] * NGRAM_ORDERS
-    length = reference_length = 0
-    for candidate, said in paired(candidates, references).values():
+    counts = {}
+    for image, (candidate, said) in paired(candidates, references).items():
         most: Ngrams = Counter()
         for reference in said:
             most |= ngrams(reference)
+        matched = [0] * NGRAM_ORDERS
         for ngram, count in (ngrams(candidate) & most).items():
             matched[len(ngram) - 1] += count
-        for n in range(NGRAM_ORDERS):
-            offered[n] += max(0, len(candidate) - n)
-        length += len(candidate)
-        reference_length += min(map(len, said), key=lambda words: (abs(words - len(candidate)), words))
+        offered = [max(0, len(candidate) - n) for n in range(NGRAM_ORDERS)]
+        closest = min(map(len, said), key=lambda words: (abs(words - len(candidate)), words))
+        counts[image] = (*matched, *offered, len(candidate), closest)
+    return counts
+
+
+def bleu_of(totals: Sequence[float]) -> tuple[float, ...]:
+    """Return BLEU-1 to BLEU-4 of the sum of captions' counts, weighted or not."""
+    matched, offered = totals[:NGRAM_ORDERS], totals[NGRAM_ORDERS : 2 * NGRAM_ORDERS]
+    length, reference_length = totals[2 * NGRAM_ORDERS :]
     precisions = [(right + TINY) / (total + SMALL) for right, total in zip(matched, offered, strict=True)]
     ratio = (length + TINY) / (reference_length + SMALL)
     brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0

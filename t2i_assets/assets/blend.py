@@ -60,6 +60,7 @@ def caption_blend(context: dg.AssetExecutionContext, pipeline: Pipeline, config:
     rules: VerdictRules = pipeline.settings.verdicts
     inputs: dict[str, Any] = {asset: made_everywhere(pipeline, asset) for asset in INPUTS}
     lists: list[WordList] = []
+    judged = recipe.draws("human") and recipe.filtered and "human" not in rules.trusted_sources
     if recipe.draws("human"):
         inputs["human_captions"] = made(pipeline, "human_captions")
         lists = read_word_lists(rules.word_lists) if recipe.filtered else []
@@ -67,7 +68,7 @@ def caption_blend(context: dg.AssetExecutionContext, pipeline: Pipeline, config:
         inputs["human_contamination"] = made(pipeline, "human_contamination")
 
     def write(out: Path) -> dict[str, Any]:
-        tables, summary = blend_tables(recipe, _corpus(recipe, inputs, lists))
+        tables, summary = blend_tables(recipe, _corpus(recipe, inputs, rules, lists))
         for consumer, table in tables.items():
             write_table(out / consumer / "00000.parquet", table, BLENDS)
         (out / "recipe.json").write_text(json.dumps(recipe.model_dump(mode="json"), indent=1))
@@ -86,6 +87,7 @@ def caption_blend(context: dg.AssetExecutionContext, pipeline: Pipeline, config:
         config={
             **recipe.model_dump(mode="json"),
             **({"word_lists": [words.identity for words in lists]} if lists else {}),
+            **({"verdicts": rules.model_dump(mode="json", exclude={"word_lists"})} if judged else {}),
         },
         inputs=inputs,
         write=write,
@@ -100,8 +102,8 @@ def caption_blend(context: dg.AssetExecutionContext, pipeline: Pipeline, config:
     )
 
 
-def _corpus(recipe: BlendRecipe, inputs: dict[str, Any], lists: list[WordList]) -> Corpus:
-    """Return what the recipe chooses from. Human captions have no verdict on disk: word lists alone judge them."""
+def _corpus(recipe: BlendRecipe, inputs: dict[str, Any], rules: VerdictRules, lists: list[WordList]) -> Corpus:
+    """Return what the recipe chooses from. Human captions have no verdict on disk: they are judged here, unscored."""
 
     def read(asset: str, schema: pa.Schema, columns: list[str]) -> list[pa.Table]:
         return [read_table(artifact.path, schema, columns) for artifact in inputs[asset].values()]
@@ -121,7 +123,6 @@ def _corpus(recipe: BlendRecipe, inputs: dict[str, Any], lists: list[WordList]) 
     if recipe.draws("human"):
         human: Artifact = inputs["human_captions"]
         written = read_table(human.path / "captions.parquet", CAPTIONS, texts)
-        rules = VerdictRules(trusted_sources=("human",))
         captions.append(written)
         verdicts.append(judge_table(written, SCORES.empty_table(), rules, lists).select(said))
         if recipe.include_human_samples:

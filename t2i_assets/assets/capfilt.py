@@ -14,7 +14,7 @@ from t2i_assets.corpus.schemas import CAPTIONS, SCORES, VERDICTS
 from t2i_assets.corpus.tables import read_table, write_table
 from t2i_assets.corpus.verdicts import VerdictRules, alt_texts, count_reasons, judge_table
 from t2i_assets.corpus.word_lists import read_word_lists
-from t2i_assets.jobs import run_job
+from t2i_assets.jobs import JOB_VERSIONS, run_job
 from t2i_assets.materialize import Result, made, materialize
 from t2i_assets.metadata import caption_table, verdict_table
 from t2i_assets.partitions import snapshots
@@ -23,7 +23,13 @@ from t2i_assets.resources import Overrides, Pipeline
 GROUP = {"group_name": "capfilt", "partitions_def": snapshots, "owners": ["team:captions"]}
 
 
-@dg.asset(**GROUP, deps=[captioner, shards], kinds={"pytorch", "parquet"}, code_version="2", pool="training")
+@dg.asset(
+    **GROUP,
+    deps=[captioner, shards],
+    kinds={"pytorch", "parquet"},
+    code_version=JOB_VERSIONS["recaption"],
+    pool="training",
+)
 def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """A short and a descriptive caption for every sample, with a seed of its own, by our captioner or a named one."""
     snapshot = context.partition_key
@@ -50,29 +56,33 @@ def synthetic_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, co
     **GROUP,
     deps=[caption_filter, tokenizer, synthetic_captions, shards],
     kinds={"pytorch", "parquet"},
-    code_version="2",
+    code_version=JOB_VERSIONS["score"],
     pool="training",
 )
 def caption_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """How well every alt text and synthetic caption fits its image, by one model or two; thresholds come later."""
-    snapshot = context.partition_key
-    scorer, vocabulary = made(pipeline, "caption_filter"), made(pipeline, "tokenizer")
+    snapshot, chosen = context.partition_key, pipeline.settings.section("score", config.overrides)
     images, captions = made(pipeline, "shards", snapshot), made(pipeline, "synthetic_captions", snapshot)
+    own = {"caption_filter": made(pipeline, "caption_filter")} if chosen.backend == "filter" else {}
+    vocabulary = {"tokenizer": made(pipeline, "tokenizer").path} if own else {}
+    scorer = own["caption_filter"].digest if own else named_model_digest(chosen.backend, chosen.model)
+    if chosen.clip is not None:
+        scorer = digest([scorer, named_model_digest(chosen.clip, chosen.clip_pretrained)])
     return run_job(
         context,
         pipeline,
         config,
         module="training.score",
         section="score",
-        path=lambda _: pipeline.place.scores(scorer.digest, snapshot),
-        inputs={"caption_filter": scorer, "shards": images, "synthetic_captions": captions},
+        path=lambda _: pipeline.place.scores(scorer, snapshot),
+        inputs={**own, "shards": images, "synthetic_captions": captions},
         files={
-            "caption_filter": scorer.path,
-            "tokenizer": vocabulary.path,
+            **{name: artifact.path for name, artifact in own.items()},
+            **vocabulary,
             "shards": images.path,
             "captions": [captions.path],
         },
-        extra={"scorer_digest": scorer.digest},
+        extra={"scorer_digest": scorer},
     )
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 from t2i_assets.assets.crawl import shards
 from t2i_assets.assets.source import serving
 from t2i_assets.corpus.digests import digest
-from t2i_assets.jobs import run_job
+from t2i_assets.jobs import JOB_VERSIONS, run_job
 from t2i_assets.materialize import Result, made, made_everywhere, materialize, paths
 from t2i_assets.metadata import thumbnails
 from t2i_assets.progress import url_progress
@@ -69,16 +69,26 @@ def tokenizer(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Ove
 
 
 @dg.asset(
-    **GROUP, deps=[tokenizer, shards, human_captions], kinds={"pytorch", "open_clip"}, code_version="3", pool="training"
+    **GROUP,
+    deps=[tokenizer, shards, human_captions],
+    kinds={"pytorch", "open_clip"},
+    code_version=JOB_VERSIONS["captioner"],
+    pool="training",
 )
 def captioner(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """CoCa pretrained on the crawl's alt texts, then finetuned twice on human captions: short and descriptive."""
+    """CoCa, taught by alt texts, descriptive human captions, optionally its own of the crawl, then short human ones."""
     return trained_on_pairs(context, pipeline, config, "captioner")
 
 
-@dg.asset(**GROUP, deps=[tokenizer, shards, human_captions], kinds={"pytorch"}, code_version="3", pool="training")
+@dg.asset(
+    **GROUP,
+    deps=[tokenizer, shards, human_captions],
+    kinds={"pytorch"},
+    code_version=JOB_VERSIONS["caption_filter"],
+    pool="training",
+)
 def caption_filter(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """BLIP's filter: contrast (ITC) and matching (ITM), pretrained on the crawl, finetuned on human captions."""
+    """BLIP's filter: optionally pretrained on the crawl, then taught to caption, then to match (ITC and ITM)."""
     return trained_on_pairs(context, pipeline, config, "caption_filter")
 
 

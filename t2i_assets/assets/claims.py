@@ -5,6 +5,7 @@ assets (``latent_diffusion``, ``clip_model`` …); here is what is there for the
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,21 @@ import dagster as dg
 
 from t2i_assets.assets.captioner import caption_filter, captioner, human_captions, tokenizer, trained_on_pairs
 from t2i_assets.assets.crawl import shards
-from t2i_assets.assets.evals import evaluation_set
+from t2i_assets.assets.evals import evaluation_clip, evaluation_set
 from t2i_assets.claims import trials
+from t2i_assets.claims.budget import budget
 from t2i_assets.claims.config import ClaimsConfig
 from t2i_assets.claims.experiments import EXPERIMENTS, Evidence, Experiment
 from t2i_assets.claims.pages import as_markdown_claims, dump
 from t2i_assets.config import load_settings
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.word_lists import read_word_lists
-from t2i_assets.jobs import run_job
+from t2i_assets.jobs import JOB_VERSIONS, run_job
 from t2i_assets.materialize import Result, made, made_everywhere, materialize, paths
 from t2i_assets.resources import Overrides, Pipeline
 
 GROUP = {"group_name": "claims", "owners": ["team:captions"]}
-TRAINED = {**GROUP, "kinds": {"pytorch"}, "code_version": "1", "pool": "training"}
+TRAINED = {**GROUP, "kinds": {"pytorch"}, "pool": "training"}
 CONFIG = load_settings().claims or ClaimsConfig()
 
 every_seed = dg.StaticPartitionsDefinition([str(seed) for seed in range(CONFIG.capfilt_seeds)])
@@ -40,13 +42,23 @@ trials_of_seed = dg.StaticPartitionMapping(
 )
 
 
-@dg.asset(**TRAINED, partitions_def=further_seeds, deps=[tokenizer, shards, human_captions])
+@dg.asset(
+    **TRAINED,
+    partitions_def=further_seeds,
+    deps=[tokenizer, shards, human_captions],
+    code_version=JOB_VERSIONS["captioner"],
+)
 def captioner_replicate(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """The captioner once more, at another seed."""
     return trained_on_pairs(context, pipeline, config, "captioner", int(context.partition_key))
 
 
-@dg.asset(**TRAINED, partitions_def=further_seeds, deps=[tokenizer, shards, human_captions])
+@dg.asset(
+    **TRAINED,
+    partitions_def=further_seeds,
+    deps=[tokenizer, shards, human_captions],
+    code_version=JOB_VERSIONS["caption_filter"],
+)
 def caption_filter_replicate(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """The filter once more, at another seed."""
     return trained_on_pairs(context, pipeline, config, "caption_filter", int(context.partition_key))
@@ -56,6 +68,7 @@ def caption_filter_replicate(context: dg.AssetExecutionContext, pipeline: Pipeli
     **TRAINED,
     partitions_def=every_trial,
     deps=[captioner, evaluation_set, dg.AssetDep(captioner_replicate, partition_mapping=trials_of_seed)],
+    code_version=JOB_VERSIONS["recaption"],
 )
 def heldout_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Descriptive captions of held-out pictures by the captioner of a seed, decoded by nucleus, by beam or greedily."""
@@ -88,6 +101,7 @@ def heldout_captions(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
         *(heldout_captions, caption_filter, tokenizer, evaluation_set),
         dg.AssetDep(caption_filter_replicate, partition_mapping=trials_of_seed),
     ],
+    code_version=JOB_VERSIONS["score"],
 )
 def heldout_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Scores of the captions of a trial by the filter of the same seed."""
@@ -97,14 +111,48 @@ def heldout_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config
     return _scores(context, pipeline, config, trials.seed_of(trial), inputs, prompts.path / "heldout", [captions.path])
 
 
-@dg.asset(**TRAINED, partitions_def=further_seeds, deps=[shards, tokenizer, caption_filter_replicate])
+@dg.asset(
+    **GROUP,
+    partitions_def=every_trial,
+    deps=[heldout_captions, evaluation_clip, evaluation_set],
+    kinds={"pytorch", "parquet"},
+    code_version="1",
+)
+def heldout_clip_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """CLIPScore and RefCLIPScore of the captions of a trial by the independent CLIP; references: the exact captions."""
+    captions, prompts = made(pipeline, "heldout_captions", context.partition_key), made(pipeline, "evaluation_set")
+    scorer = made(pipeline, "evaluation_clip")
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="evaluation.caption_clip",
+        section="heldout_clip_scores",
+        path=lambda digest: pipeline.place.evals("heldout_clip_scores", digest),
+        inputs={"heldout_captions": captions, "evaluation_set": prompts, "evaluation_clip": scorer},
+        files={"captions": captions.path, "heldout": prompts.path / "heldout", "scorer": scorer.path},
+        extra={"scorer_digest": scorer.digest},
+    )
+
+
+@dg.asset(
+    **TRAINED,
+    partitions_def=further_seeds,
+    deps=[shards, tokenizer, caption_filter_replicate],
+    code_version=JOB_VERSIONS["score"],
+)
 def alt_text_scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """Scores of the first snapshot's alt texts by the filter of another seed."""
-    images = next(iter(made_everywhere(pipeline, "shards").values()))
+    """Scores of the crawl's alt texts by the filter of another seed."""
+    images = made(pipeline, "shards", CONFIG.snapshot)
     return _scores(context, pipeline, config, int(context.partition_key), {"shards": images}, images.path, [])
 
 
-@dg.asset(**TRAINED, partitions_def=every_seed, deps=[tokenizer, shards, human_captions, evaluation_set])
+@dg.asset(
+    **TRAINED,
+    partitions_def=every_seed,
+    deps=[tokenizer, shards, human_captions, evaluation_set],
+    code_version="2",
+)
 def capfilt_sharing(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """One BLIP finetuned as captioner and as filter apart, and as both at once; captions and scores of each."""
     human, vocabulary = made(pipeline, "human_captions"), made(pipeline, "tokenizer")
@@ -171,7 +219,7 @@ def _finding(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         description=experiment.tries,
         **GROUP,
         deps=[dependency(asset, partitions) for asset, partitions in needs.items()],
-        code_version="1",
+        code_version="3",
         kinds={"json"},
     )
     def finding(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Result:
@@ -179,7 +227,7 @@ def _finding(name: str, experiment: Experiment) -> dg.AssetsDefinition:
         rules = pipeline.settings.verdicts
 
         def write(out: Path) -> dict[str, Any]:
-            found = experiment.find(evidence)
+            found = replace(experiment.find(evidence), budget=budget(pipeline.settings, experiment.models))
             (out / "finding.json").write_text(dump(found))
             return {claim.name: f"{claim.verdict}: {claim.effect}" for claim in found.claims}
 
@@ -205,7 +253,7 @@ def _finding(name: str, experiment: Experiment) -> dg.AssetsDefinition:
 
 
 assets = [
-    *(captioner_replicate, caption_filter_replicate, heldout_captions, heldout_scores, alt_text_scores),
-    capfilt_sharing,
+    *(captioner_replicate, caption_filter_replicate, heldout_captions, heldout_scores, heldout_clip_scores),
+    *(alt_text_scores, capfilt_sharing),
     *(_finding(name, experiment) for name, experiment in EXPERIMENTS.items()),
 ]

@@ -44,7 +44,8 @@ def evaluation_set(context: dg.AssetExecutionContext, pipeline: Pipeline, config
 
 @dg.asset(**GROUP, kinds={"parquet"}, code_version="1")
 def site_truth(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Result:
-    """What every picture of the embedded site truly shows. The report and the tests read it; no other asset does."""
+    """What every picture of the embedded site truly shows. Nothing that is trained reads it: only the
+    report, the findings of the claims and the tests do."""
     site = pipeline.settings.site
 
     def write(out: Path) -> dict[str, Any]:

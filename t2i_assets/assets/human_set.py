@@ -7,12 +7,11 @@ import dagster as dg
 
 from t2i_assets.assets.captioner import human_captions
 from t2i_assets.assets.models import autoencoder
+from t2i_assets.corpus.snapshots import HUMAN
 from t2i_assets.jobs import run_job
 from t2i_assets.materialize import Result, made, materialize
 from t2i_assets.metadata import contamination_table
 from t2i_assets.resources import Overrides, Pipeline
-
-SNAPSHOT = "human"
 
 
 @dg.asset(
@@ -30,12 +29,12 @@ def human_contamination(context: dg.AssetExecutionContext, pipeline: Pipeline, c
     def write(out: Path) -> dict[str, Any]:
         from t2i_assets.corpus.duplicates.contamination import find_contamination  # here: OpenCV takes its time
 
-        return find_contamination(images.path, evaluation.path, SNAPSHOT, out, rules)
+        return find_contamination(images.path, evaluation.path, HUMAN, out, rules)
 
     return materialize(
         context,
         pipeline,
-        path=lambda _: pipeline.place.contamination(SNAPSHOT),
+        path=lambda _: pipeline.place.contamination(HUMAN),
         config=rules.model_dump(mode="json"),
         inputs={"human_captions": images, "evaluation_set": evaluation},
         write=write,
@@ -60,7 +59,7 @@ def human_latents(context: dg.AssetExecutionContext, pipeline: Pipeline, config:
         config,
         module="training.latents",
         section="latents",
-        path=lambda _: pipeline.place.features(encoder.digest, SNAPSHOT),
+        path=lambda _: pipeline.place.features(encoder.digest, HUMAN),
         inputs={"autoencoder": encoder, "human_captions": images},
         files={"autoencoder": encoder.path, "shards": images.path},
     )

@@ -7,6 +7,7 @@ from t2i_assets.assets.captioner import human_captions, tokenizer
 from t2i_assets.assets.crawl import shards
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.blending import recipe_of
+from t2i_assets.corpus.snapshots import HUMAN
 from t2i_assets.jobs import run_job
 from t2i_assets.materialize import Result, made, made_everywhere, paths
 from t2i_assets.partitions import recipes, snapshots, text_encoder_recipe
@@ -21,7 +22,7 @@ def images_of(pipeline: Pipeline, blend: Artifact) -> dict[str, Artifact]:
     """Return the shards of every snapshot, and the human set where the blend's recipe includes its samples."""
     images = made_everywhere(pipeline, "shards")
     if recipe_of(blend).include_human_samples:
-        images["human"] = made(pipeline, "human_captions")
+        images[HUMAN] = made(pipeline, "human_captions")
     return images
 
 
@@ -160,7 +161,7 @@ def latent_diffusion(context: dg.AssetExecutionContext, pipeline: Pipeline, conf
     encoded = made_everywhere(pipeline, "latents")
     told = pipeline.settings.section("diffusion", config.overrides)
     if recipe_of(blend).include_human_samples:
-        encoded["human"] = made(pipeline, "human_latents")
+        encoded[HUMAN] = made(pipeline, "human_latents")
     return run_job(
         context,
         pipeline,

@@ -23,7 +23,7 @@ SHOWN = 20
     owners=["team:captions"],
     deps=[*(every(asset) for asset in (filtered_captions, synthetic_captions, shards)), tokenizer],
     kinds={"pytorch", "transformers"},
-    code_version="1",
+    code_version="2",
     pool="training",
 )
 def upsampler(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:

@@ -56,7 +56,8 @@ class Measured:
 
 @dg.asset_check(asset=caption_report)
 def captions_without_tics(context: dg.AssetCheckExecutionContext, pipeline: Pipeline) -> dg.AssetCheckResult:
-    """No opening prevails, few captions repeat, are cut off, too short or too long: else the model learns these tics.
+    """No opening prevails, few captions repeat, are cut off, too short or too long, and case, endings and variety are
+    like people's: else the model learns these tics.
 
     It warns. Mend the human captions that the captioner is finetuned on, or its decoding, before the blend leans on it.
     """
@@ -94,11 +95,27 @@ def tics(sources: Sequence[SourceTics], config: CaptionReportConfig) -> Iterator
         yield Measured(ours.source, f"fewer than {config.short_words} words have", short, config.max_short)
         long = sum(share for words, share in ours.lengths.items() if words > config.long_words)
         yield Measured(ours.source, f"more than {config.long_words} words have", long, config.max_long)
-        people = [other.figures["compared_repeats"] for other in reference_of(ours, sources)]
-        if people:
-            excess = ours.figures["compared_repeats"] - max(people)
-            what = f"repeats, beyond people's {_percent(max(people))}, are"
-            yield Measured(ours.source, what, excess, config.max_repeats_over_people)
+        yield from _beside_people(ours, reference_of(ours, sources), config)
+
+
+def _beside_people(ours: SourceTics, people: Sequence[SourceTics], config: CaptionReportConfig) -> Iterator[Measured]:
+    """Yield what is bounded by how people write: case, endings, pairs of words and repeats."""
+    if not people:
+        return
+    bounds = {"case": config.max_case_from_people, "ending": config.max_ending_from_people}
+    for tic, bound in bounds.items():
+        distances = [distance for other in people if (distance := ours.distance(other, tic)) is not None]
+        if distances:
+            yield Measured(ours.source, f"the {tic} differs from people's in", min(distances), bound)
+    variety = min(other.figures.get("compared_distinct_2") or 0.0 for other in people)
+    if variety and "compared_distinct_2" in ours.figures:
+        part = ours.figures["compared_distinct_2"] / variety
+        what = "the variety of pairs of words as a part of people's is"
+        yield Measured(ours.source, what, part, config.min_pairs_to_people, above=False)
+    repeats = max(other.figures["compared_repeats"] for other in people)
+    excess = ours.figures["compared_repeats"] - repeats
+    what = f"repeats, beyond people's {_percent(repeats)}, are"
+    yield Measured(ours.source, what, excess, config.max_repeats_over_people)
 
 
 def disagreement(agreements: Sequence["Agreement"], config: CaptionReportConfig) -> Iterator[Measured]:

@@ -17,6 +17,26 @@ class CaptionReportConfig(BaseModel):
         le=1,
         description="By how much the share of repeats may exceed that of people's captions, as many of each compared.",
     )
+    max_case_from_people: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="Largest share of captions that would have to change case (lower, sentence, title …) to be "
+        "written as people's are.",
+    )
+    max_ending_from_people: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="Largest share of captions that would have to end otherwise (full stop, no mark …) to end as "
+        "people's do.",
+    )
+    min_pairs_to_people: float = Field(
+        default=0.7,
+        ge=0,
+        description="Smallest variety of pairs of words (distinct over all) as a part of that of people's captions, as "
+        "many of each compared.",
+    )
     max_cut_off: float = Field(
         default=0.02, ge=0, le=1, description="Largest share of captions that end before the sentence does."
     )

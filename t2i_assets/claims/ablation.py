@@ -77,6 +77,7 @@ def retrieval(tables: Mapping[str, Sequence[Sequence[Row]]], config: ClaimsConfi
             for arm in ABLATION
         ],
         notes=(
+            "Filter: all rules of verdicts, hygiene of alt texts and then the ITM threshold; BLIP's is ITM alone.",
             "Samples without a caption left are not trained on: the filter alone also makes the training set smaller.",
         ),
     )
@@ -97,8 +98,8 @@ def rejections(rejected: Mapping[str, Array], wrong: Mapping[str, Array], config
         name="rejections",
         title="What the filter rejects of synthetic captions",
         setup="Descriptive captions of held-out pictures, rejected below the default ITM threshold. Nucleus (p = 0.9) "
-        "and beam (3 beams) are of the pipeline's captioner and filter; for the weights, one BLIP is pretrained and "
-        "finetuned as captioner and as filter apart, or as both at once.",
+        "and beam (3 beams) are of the pipeline's captioner and filter; for the weights, one BLIP is taught to caption "
+        "and then finetuned as captioner and as filter apart, or as both at once.",
         claims=[
             Claim(
                 name="nucleus_is_rejected_more",

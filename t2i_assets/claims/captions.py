@@ -1,12 +1,13 @@
 """Are synthetic captions right, and do they say more than the web does? Fact by fact, on pictures never seen."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from evaluation.caption_metrics.cider import cider_d
+from evaluation.caption_metrics.bleu import bleu_of
+from evaluation.caption_metrics.evaluate import TextScores, evaluate_captions
 from evaluation.caption_metrics.scenes import Judged, judge_caption
 from t2i_assets.claims.claim import Claim, Finding
 from t2i_assets.claims.config import ClaimsConfig
@@ -18,16 +19,22 @@ FACETS = ("color", "shape", "texture", "count", "relation", "background")
 WANTED_PRECISION = 0.9
 OURS = "the bar is ours; the idea is Betker et al. 2023 (DALL·E 3), section 2"
 
+CLIP_METRICS = {"CLIPScore": "clip_s", "RefCLIPScore": "ref_clip_s"}
+
 Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Written:
-    """Texts of each seed about the same pictures, judged, [S][C], with their CIDEr-D where there are references."""
+    """Texts of each seed about the same pictures, judged, [S][C]; where there are references, with their scores.
+
+    ``by_clip`` holds what the independent CLIP says by kind of score, [S][C].
+    """
 
     name: str
     judged: Sequence[Sequence[Judged]]
-    consensus: Sequence[Sequence[float]] = ()
+    texts: Sequence[TextScores] = ()
+    by_clip: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -45,22 +52,44 @@ class Written:
         """Return the statistic: the share of captions of which a property of ``Judged`` holds."""
         return mean_of(np.array([[float(bool(getattr(one, holds))) for one in of_seed] for of_seed in self.judged]))
 
+    def likeness(self) -> dict[str, Statistic]:
+        """Return the statistics of likeness to references and pictures by name; none without references."""
+        told = {name: mean_of(np.array(self.by_clip[kind])) for name, kind in CLIP_METRICS.items() if self.by_clip}
+        if not self.texts:
+            return told
+        counts = np.array([of_seed.bleu_counts for of_seed in self.texts], dtype=float)
+        return {
+            "CIDEr-D": mean_of(np.array([of_seed.cider_d for of_seed in self.texts])),
+            "BLEU-4": lambda s, c: float(bleu_of(np.einsum("s,c,scn->n", s, c, counts))[-1]),
+            "ROUGE-L": mean_of(np.array([of_seed.rouge_l for of_seed in self.texts])),
+            **told,
+        }
+
     def _counts(self, facet: str, what: str) -> np.ndarray:
         return np.array([[getattr(one.facets[facet], what) for one in of_seed] for of_seed in self.judged], dtype=float)
 
 
 def written(
-    name: str, captions_of_seed: Sequence[Mapping[str, str]], shown: Mapping[str, Facts], exact: Mapping[str, str]
+    name: str,
+    captions_of_seed: Sequence[Mapping[str, str]],
+    shown: Mapping[str, Facts],
+    exact: Mapping[str, str],
+    scores_of_seed: Sequence[Sequence[Mapping[str, Any]]] = (),
 ) -> Written:
-    """Judge each seed's captions, by key, against what their pictures show; ``exact`` are the references by key."""
+    """Judge each seed's captions, by key, against what their pictures show; ``exact`` are the references by key.
+
+    ``scores_of_seed`` are each seed's SCORES by the independent CLIP.
+    """
     keys = sorted(set(shown) & set(captions_of_seed[0]))
     judged = [[judge_caption(facts_of(captions[key]), shown[key]) for key in keys] for captions in captions_of_seed]
-    consensus = [
-        list(cider_d({key: captions[key] for key in keys}, {key: [exact[key]] for key in keys}).values())
+    texts = [
+        evaluate_captions({key: captions[key] for key in keys}, {key: [exact[key]] for key in keys})
         for captions in captions_of_seed
         if set(keys) <= set(exact)
     ]
-    return Written(name, judged, consensus)
+    values = [{(row["kind"], row["key"]): row["value"] for row in rows} for rows in scores_of_seed]
+    by_clip = {kind: [[of_seed[kind, key] for key in keys] for of_seed in values] for kind in CLIP_METRICS.values()}
+    return Written(name, judged, texts, by_clip if values else {})
 
 
 def facts_of(text: str) -> Facts | None:
@@ -131,10 +160,15 @@ def finding(synthetic: Sequence[Written], alt: Written, config: ClaimsConfig) ->
                 clusters=f"{ours.size[1]} held-out pictures, {alt.size[1]:,} alt texts",
             ),
         ],
-        columns=("texts", *FACETS, "attribute recall", "object not there", "any fact wrong", "unreadable", "CIDEr-D"),
+        columns=(
+            *("texts", *FACETS, "attribute recall", "object not there", "any fact wrong", "unreadable"),
+            *("CIDEr-D", "BLEU-4", "ROUGE-L", *CLIP_METRICS),
+        ),
         rows=[_row(one, config) for one in (*synthetic, alt)],
         notes=(
-            "Columns of facts are precisions. CIDEr-D has one reference, the exact caption in its plainest wording.",
+            "Columns of facts are precisions. CIDEr-D (0 to 10), BLEU-4, ROUGE-L (0 to 1) and RefCLIPScore have one "
+            "reference, the exact caption in its plainest wording. CLIPScore is 2.5·cos, by the CLIP of the evaluation "
+            "set, which took no part in captioning.",
         ),
     )
 
@@ -154,18 +188,15 @@ def _gain(ours: Written, alt: Written, config: ClaimsConfig) -> Effect:
 
 
 def _row(text: Written, config: ClaimsConfig) -> dict[str, Any]:
-    """Return a line of the table; what no text states has no precision and no cell."""
+    """Return a line of the table."""
     unreadable = np.array([[float(not one.readable) for one in of_seed] for of_seed in text.judged])
     statistics = {facet: text.precision(facet) for facet in FACETS}
     statistics["attribute recall"] = text.recall("attribute")
     statistics["object not there"] = text.share("hallucinated")
     statistics["any fact wrong"] = text.share("wrong")
     statistics["unreadable"] = mean_of(unreadable)
-    if text.consensus:
-        statistics["CIDEr-D"] = mean_of(np.array(text.consensus))
-    seeds, pictures = text.size
-    measured = {name: one for name, one in statistics.items() if np.isfinite(one(np.ones(seeds), np.ones(pictures)))}
-    return {"texts": text.name, **{name: _told(statistic, text, config) for name, statistic in measured.items()}}
+    statistics |= text.likeness()
+    return {"texts": text.name, **{name: _told(statistic, text, config) for name, statistic in statistics.items()}}
 
 
 def _told(statistic: Statistic, text: Written, config: ClaimsConfig) -> Effect:

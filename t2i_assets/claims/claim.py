@@ -34,7 +34,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Finding:
-    """What an experiment found: its claims, the table behind them, and what a reader should know of the set-up."""
+    """What an experiment found: its claims, the table behind them, what a reader should know, and what it cost."""
 
     name: str
     title: str
@@ -43,3 +43,4 @@ class Finding:
     columns: Sequence[str]
     rows: Sequence[Row]
     notes: Sequence[str] = field(default=())
+    budget: str = ""

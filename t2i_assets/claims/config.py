@@ -22,6 +22,7 @@ class ClaimsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    snapshot: str = Field(default="demo", description="The crawl that is the corpus of the experiments.")
     shares: tuple[float, ...] = Field(
         default=(0.0, 0.5, 0.65, 0.8, 0.9, 0.95, 1.0), description="Shares of synthetic captions in the blend sweep."
     )

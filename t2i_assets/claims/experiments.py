@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evaluation.leaderboard import CATEGORIES
 from t2i_assets.claims import ablation, captions, filtering, sweep, trials
 from t2i_assets.claims.claim import Finding
 from t2i_assets.claims.config import ABLATION, ablation_name, sweep_name
@@ -55,8 +54,10 @@ class Evidence:
         return [row for metric in metrics for row in self.rows(EVALS, "scores.parquet", metric, recipe)]
 
     def shards(self) -> tuple[str, Artifact]:
-        """Return the first snapshot and its shards: the corpus of the experiments."""
-        return next(iter(list_refs(self.home, "shards").items()))
+        """Return the snapshot that is the corpus of the experiments, and its shards."""
+        assert self.settings.claims is not None
+        snapshot = self.settings.claims.snapshot
+        return snapshot, read_ref(self.home, "shards", snapshot)
 
     def truth(self) -> Known:
         """Return what the pictures of the crawl show."""
@@ -79,6 +80,10 @@ class Evidence:
     def heldout_scores(self, method: str, seed: int) -> list[dict[str, Any]]:
         """Return the SCORES rows of a trial."""
         return self.rows(SCORES, "", "heldout_scores", trials.name(method, seed))
+
+    def heldout_clip_scores(self, method: str, seed: int) -> list[dict[str, Any]]:
+        """Return the SCORES rows of a trial by the independent CLIP."""
+        return self.rows(SCORES, "", "heldout_clip_scores", trials.name(method, seed))
 
 
 def filter_finding(evidence: Evidence) -> Finding:
@@ -117,6 +122,7 @@ def caption_finding(evidence: Evidence) -> Finding:
             [{row["key"]: row["caption"] for row in evidence.heldout(method, seed)} for seed in evidence.seeds],
             shown,
             exact,
+            [evidence.heldout_clip_scores(method, seed) for seed in evidence.seeds],
         )
         for method in trials.DECODINGS
     ]
@@ -189,42 +195,51 @@ def sweep_finding(evidence: Evidence) -> Finding:
         for share in config.shares
         if share or style == config.styles[0]
     }
-    steps = evidence.settings.diffusion.optimizer
-    return sweep.finding(
-        sweep.Sweep(tables, config), f"Each was trained for {steps.steps:,} steps of batch {steps.batch_size}."
-    )
+    return sweep.finding(sweep.Sweep(tables, config))
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One finding: what it tries, how it is drawn, and what must be there."""
+    """One finding: what it tries, how it is drawn, what must be there, and which models it rests on.
+
+    ``models`` tells for each section of the settings which field of the claims' says at how many seeds; None for one.
+    """
 
     tries: str
     find: Callable[[Evidence], Finding]
     needs: Callable[[Settings], Needs]
+    models: Mapping[str, str | None]
 
 
 TRIALS: Needs = {"evaluation_set": None, "heldout_captions": None}
 TRUTH: Needs = {"site_truth": None, "shards": None}
+
+CAPFILT = {"captioner": "capfilt_seeds", "caption_filter": "capfilt_seeds"}
 
 EXPERIMENTS: dict[str, Experiment] = {
     "filter": Experiment(
         "The filter against the truth: what it takes out, what it leaves.",
         filter_finding,
         lambda _: {**TRUTH, **TRIALS, "caption_scores": None, "alt_text_scores": None, "heldout_scores": None},
+        CAPFILT,
     ),
     "captions": Experiment(
-        "Synthetic captions of held-out pictures, fact by fact.", caption_finding, lambda _: {**TRUTH, **TRIALS}
+        "Synthetic captions of held-out pictures, fact by fact.",
+        caption_finding,
+        lambda _: {**TRUTH, **TRIALS, "heldout_clip_scores": None},
+        {"captioner": "capfilt_seeds", "evaluation_clip": None},
     ),
     "ablation": Experiment(
         "BLIP's 2×2: retrieval by CLIPs trained with captioner and filter on and off.",
         ablation_finding,
         lambda settings: {"clip_retrieval": list(settings.claims.ablation() if settings.claims else ())},
+        {"captioner": None, "caption_filter": None, "clip": "clip_seeds"},
     ),
     "rejections": Experiment(
         "What filters reject: of nucleus samples and beams, with weights shared and apart.",
         rejection_finding,
         lambda _: {**TRIALS, "heldout_scores": None, "capfilt_sharing": None},
+        {**CAPFILT, "sharing": "capfilt_seeds"},
     ),
     "sweep": Experiment(
         "DALL·E 3's blend sweep: shares and styles of synthetic captions.",
@@ -233,24 +248,9 @@ EXPERIMENTS: dict[str, Experiment] = {
             metric: list(settings.claims.sweep() if settings.claims else ())
             for metric in ("clip_score", "fid", "t2i_compbench")
         },
+        {
+            **dict.fromkeys(("captioner", "clip", "autoencoder", "judge", "evaluation_clip")),
+            "diffusion": "diffusion_seeds",
+        },
     ),
 }
-
-
-def budget(settings: Settings, preset: str) -> str:
-    """Return in words what the models of the experiments cost."""
-    config = settings.claims
-    assert config is not None
-    told = {
-        "captioner": sum(getattr(settings.captioner, phase).steps for phase in ("pretrain", "descriptive", "short")),
-        "filter": settings.caption_filter.pretrain.steps + settings.caption_filter.finetune.steps,
-        "CLIP": settings.clip.optimizer.steps,
-        "latent diffusion": settings.diffusion.optimizer.steps,
-    }
-    steps = ", ".join(f"{model} {count:,}" for model, count in told.items())
-    return (
-        f"Preset `{preset}`: steps of training: {steps}. Seeds: {config.capfilt_seeds} captioners and filters, "
-        f"{config.clip_seeds} CLIPs and {config.diffusion_seeds} diffusion models for each of their blends. "
-        f"{settings.evaluation_set.heldout_images} held-out pictures, "
-        f"{len(CATEGORIES) * settings.evaluation_set.scenes_per_category} scenes of prompts in two styles."
-    )

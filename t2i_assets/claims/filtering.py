@@ -69,9 +69,9 @@ def finding(alt: Judged, synthetic: Judged, threshold: float, config: ClaimsConf
     return Finding(
         name="filter",
         title="The filter against the truth",
-        setup=f"Each seed's filter is pretrained on the crawl and finetuned on human captions; a text is kept at an "
-        f"ITM probability of {threshold} or more. A text is right where all that it says is true of its picture. "
-        "The truth of the embedded site is no input of any model.",
+        setup="Each seed's filter learns to match from human captions. A text is kept where it passes the rules of "
+        f"hygiene and has an ITM probability of {threshold} or more; it is right where all that it says is true of its "
+        "picture. The truth of the embedded site is no input of any model.",
         claims=[
             Claim(
                 name="filter_area_under_curve",

@@ -1,6 +1,7 @@
 """docs/claims.md and docs/claims.json: every claim with its verdict, and the tables behind them."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,8 +22,6 @@ A claim is *confirmed* where the whole {interval:.0%} interval lies beyond its b
 where it lies on the other side, and *undecided* between: a refuted claim is a result. Intervals are over resampled
 pictures (or prompts' scenes) and seeds of training. At this size an effect says that the mechanism works, or does
 not, in this world; it does not say how large it is on photographs.
-
-**Budget.** {budget}
 """
 
 
@@ -45,7 +44,7 @@ def as_json(finding: Finding) -> dict[str, Any]:
     """Return a finding as JSON values; effects become {value, low, high}."""
     plain = asdict(finding)
     for claim, told in zip(finding.claims, plain["claims"], strict=True):
-        told["verdict"] = claim.verdict
+        told |= {"effect": _plain(claim.effect), "verdict": claim.verdict}
     plain["rows"] = [{name: _plain(value) for name, value in row.items()} for row in finding.rows]
     return plain
 
@@ -55,7 +54,7 @@ def from_json(plain: dict[str, Any]) -> Finding:
     claims = [
         Claim(
             **{name: value for name, value in told.items() if name not in ("verdict", "effect")},
-            effect=Effect(**told["effect"]),
+            effect=_rich(told["effect"]),
         )
         for told in plain["claims"]
     ]
@@ -63,21 +62,22 @@ def from_json(plain: dict[str, Any]) -> Finding:
     return Finding(**{**plain, "claims": claims, "rows": rows})
 
 
-def write_claims(findings: Sequence[Finding], budget: str, interval: float, directory: Path) -> None:
+def write_claims(findings: Sequence[Finding], interval: float, directory: Path) -> None:
     """Write claims.md and claims.json into ``directory``."""
     directory.mkdir(parents=True, exist_ok=True)
-    told = {"budget": budget, "interval": interval, "findings": [as_json(finding) for finding in findings]}
+    told = {"interval": interval, "findings": [as_json(finding) for finding in findings]}
     (directory / "claims.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-    (directory / "claims.md").write_text(as_markdown(findings, budget, interval))
+    (directory / "claims.md").write_text(as_markdown(findings, interval))
 
 
-def as_markdown(findings: Sequence[Finding], budget: str, interval: float) -> str:
+def as_markdown(findings: Sequence[Finding], interval: float) -> str:
     """Return the page."""
-    parts = [INTRODUCTION.format(budget=budget, interval=interval), _summary(findings)]
+    parts = [INTRODUCTION.format(interval=interval), _summary(findings)]
     for finding in findings:
         lines = [
             f"## {finding.title}",
             finding.setup,
+            f"*Budget.* {finding.budget}" if finding.budget else "",
             claims_table(finding.claims),
             _table(finding.columns, finding.rows),
         ]
@@ -115,7 +115,7 @@ def _table(columns: Sequence[str], rows: Sequence[Row]) -> str:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    if value is None or (isinstance(value, Effect) and math.isnan(value.value)):
         return ""
     if isinstance(value, Effect):
         digits = 1 if abs(value.value) >= 10 else 3
@@ -124,8 +124,13 @@ def _cell(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return asdict(value) if isinstance(value, Effect) else value
+    """Return an effect as {value, low, high}, each null where nothing could be measured; anything else as it is."""
+    if not isinstance(value, Effect):
+        return value
+    return {name: number if math.isfinite(number) else None for name, number in asdict(value).items()}
 
 
 def _rich(value: Any) -> Any:
-    return Effect(**value) if isinstance(value, dict) and value.keys() == {"value", "low", "high"} else value
+    if not (isinstance(value, dict) and value.keys() == {"value", "low", "high"}):
+        return value
+    return Effect(**{name: math.nan if number is None else number for name, number in value.items()})

@@ -24,13 +24,15 @@ Statistic = Callable[[Array, Array], float]
 
 @dataclass(frozen=True)
 class Effect:
-    """A number and its interval."""
+    """A number and its interval; NaN where there was nothing to measure it by."""
 
     value: float
     low: float
     high: float
 
     def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "nothing to measure"
         return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
@@ -49,6 +51,8 @@ def estimate(statistic: Statistic, seeds: int, clusters: int, config: ClaimsConf
         draws.append(statistic(of_seeds, of_clusters))
     array = np.asarray(draws)
     value = statistic(np.ones(seeds), np.ones(clusters))
+    if not np.isfinite(value):
+        return Effect(float("nan"), float("nan"), float("nan"))
     return Effect(value, *percentiles(array[np.isfinite(array)], config.interval))
 
 

@@ -10,7 +10,6 @@ from t2i_assets.commands.options import clear_errors, home_option
 @click.command()
 @home_option
 @click.option("--preset", default="claims", show_default=True, help="Preset with a section claims, or a YAML file.")
-@click.option("--snapshot", default="demo", show_default=True, help="Name of the snapshot to crawl.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Assets made at a time.")
 @click.option(
     "--only",
@@ -26,7 +25,7 @@ from t2i_assets.commands.options import clear_errors, home_option
     help="Where claims.md and claims.json go.",
 )
 @clear_errors
-def claims(home: Path, preset: str, snapshot: str, workers: int, only: tuple[str, ...], out: Path) -> None:
+def claims(home: Path, preset: str, workers: int, only: tuple[str, ...], out: Path) -> None:
     """Run the experiments behind docs/claims.md as ordinary assets and write their verdicts.
 
     Hours on two cores from scratch; what is made already is left alone, and a killed run goes on where it was. The page
@@ -35,7 +34,7 @@ def claims(home: Path, preset: str, snapshot: str, workers: int, only: tuple[str
     from rich.console import Console
     from rich.table import Table
 
-    from t2i_assets.claims.experiments import EXPERIMENTS, budget
+    from t2i_assets.claims.experiments import EXPERIMENTS
     from t2i_assets.claims.figure import draw_sweep
     from t2i_assets.claims.pages import SWEEP_PICTURE, load, write_claims
     from t2i_assets.config import Environment, SettingsError, load_settings
@@ -54,11 +53,11 @@ def claims(home: Path, preset: str, snapshot: str, workers: int, only: tuple[str
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: choose from {', '.join(EXPERIMENTS)}")
     console, place = Console(), Home(home.resolve())
     targets = [Unit(f"{name}_finding", None) for name in only or EXPERIMENTS]
-    run_demo(Environment(preset, place.root), snapshot, Display(console), workers, targets=targets)
+    run_demo(Environment(preset, place.root), settings.claims.snapshot, Display(console), workers, targets=targets)
     build_catalog(place)
     made = [refs["_"] for name in EXPERIMENTS if (refs := list_refs(place, f"{name}_finding"))]
     findings = [load(artifact.path / "finding.json") for artifact in made]
-    write_claims(findings, budget(settings, preset), settings.claims.interval, out)
+    write_claims(findings, settings.claims.interval, out)
     for finding in findings:
         if finding.name == "sweep":
             draw_sweep(finding, out / SWEEP_PICTURE)

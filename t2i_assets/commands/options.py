@@ -16,10 +16,14 @@ def clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         from t2i_assets.config import SettingsError
         from t2i_assets.corpus.artifacts import MissingArtifactError
         from t2i_assets.corpus.catalog import QueryError
+        from t2i_assets.corpus.snapshots import SnapshotNameError
         from t2i_assets.crawl.status import CrawlFailedError
         from t2i_assets.demo.run import DemoFailedError
 
-        told = (SettingsError, MissingArtifactError, QueryError, DemoFailedError, CrawlFailedError, EOFError, OSError)
+        told = (
+            *(SettingsError, MissingArtifactError, QueryError, DemoFailedError, CrawlFailedError, SnapshotNameError),
+            *(EOFError, OSError),
+        )
         try:
             return command(*args, **kwargs)
         except told as error:

@@ -18,13 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.blend_ratio import fit_ratio
+from t2i_assets.corpus.caption_sources import CaptionSource
 from t2i_assets.corpus.schemas import BLENDS
 from t2i_assets.corpus.tables import as_table
 
 Source = Literal["original", "human", "synthetic_short", "synthetic_descriptive"]
 Consumer = Literal["clip", "priors", "diffusion"]
 Contamination = Literal["exact", "perceptual", "semantic", "text"]
-CAPTION_SOURCE: dict[str, str] = {
+CAPTION_SOURCE: dict[Source, CaptionSource] = {
     "original": "alt",
     "human": "human",
     "synthetic_short": "synthetic_short",

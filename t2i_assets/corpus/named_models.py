@@ -2,11 +2,24 @@
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from t2i_assets.corpus.digests import digest, tree_digest
 
 LOCAL = "local-dir:"
 """What open_clip puts before the path of a directory."""
+
+
+def _at_home(name: str) -> str:
+    before = LOCAL if name.startswith(LOCAL) else ""
+    path = name.removeprefix(before)
+    return before + str(Path(path).expanduser()) if path.startswith("~") else name
+
+
+ModelName = Annotated[str, AfterValidator(_at_home)]
+"""A model in a configuration: a name, a path or ``local-dir:`` and a path; ``~`` becomes the home directory."""
 
 
 def named_model_digest(*names: str | None) -> str:
@@ -19,7 +32,7 @@ def named_model_digest(*names: str | None) -> str:
 
 
 def _content(name: str | None) -> str | None:
-    path = None if name is None else Path(name.removeprefix(LOCAL)).expanduser()
+    path = None if name is None else Path(name.removeprefix(LOCAL))
     if path is None or not path.exists():
         return name
     if path.is_dir():

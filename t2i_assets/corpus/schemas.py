@@ -212,7 +212,8 @@ SCORES = _schema(
     _field(
         "kind",
         pa.string(),
-        "itm (probability that text and image match), itc (cosine), or clip (cosine of an independent CLIP).",
+        "itm (probability that text and image match), itc (cosine), clip (cosine of an independent CLIP), or of the "
+        "experiments' captions clip_s and ref_clip_s (CLIPScore and RefCLIPScore, Hessel et al. 2021).",
         nullable=False,
     ),
     _field("value", pa.float64(), "The number.", nullable=False),
@@ -331,6 +332,14 @@ PROMPTS = _schema(
     _field("reference_key", pa.string(), "Sample of the reference shard that shows the scene.", nullable=False),
 )
 
+UPSAMPLER_EXAMPLES = _schema(
+    "upsampler_examples",
+    "Captions that show a pretrained language model how to upsample; a purge takes its samples out.",
+    _KEY,
+    _field("prompt", pa.string(), "A short text about the sample.", nullable=False),
+    _field("text", pa.string(), "Its descriptive caption.", nullable=False),
+)
+
 UPSAMPLED = _schema(
     "upsampled",
     "Short prompts made descriptive, with what wrote them; none is lost.",
@@ -424,6 +433,7 @@ ALL = (
     LATENTS,
     METRICS,
     PROMPTS,
+    UPSAMPLER_EXAMPLES,
     UPSAMPLED,
     GENERATED,
     EVALS,

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from t2i_assets.corpus.caption_sources import CaptionSource
 from t2i_assets.corpus.plain_words import plain_words
 
 Ints = NDArray[np.int64]
@@ -43,7 +44,7 @@ class SharedTextRule(BaseModel):
         description="Least Jaccard similarity of the character trigrams of texts that count as one; 1 takes equal ones "
         "only. Case, punctuation and ways of writing a character never count.",
     )
-    sources: tuple[str, ...] = Field(
+    sources: tuple[CaptionSource, ...] = Field(
         default=("alt",),
         description="Sources that are counted and rejected. Captioners rightly write the same of pictures alike.",
     )

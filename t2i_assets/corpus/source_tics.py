@@ -41,6 +41,13 @@ class SourceTics:
         """Return the most frequent text of a tic with its share; None where none is frequent enough to be told."""
         return next(iter(self.texts.get(tic, ())), None)
 
+    def distance(self, other: "SourceTics", tic: str) -> float | None:
+        """Return the total variation between the shares of a tic's texts, 0 to 1; None where one has none to tell."""
+        ours, theirs = dict(self.texts.get(tic, ())), dict(other.texts.get(tic, ()))
+        if not ours or not theirs:
+            return None
+        return sum(abs(ours.get(text, 0.0) - theirs.get(text, 0.0)) for text in ours | theirs) / 2
+
 
 def source_tics(rows: Iterable[Mapping[str, Any]]) -> list[SourceTics]:
     """Return the sources of one snapshot's CAPTION_TICS: alt texts, people, then captioners, current ones first."""

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from t2i_assets.corpus.caption_sources import CaptionSource, HygieneLabel
 from t2i_assets.corpus.digests import caption_id
 from t2i_assets.corpus.schemas import CAPTIONS, VERDICTS
 from t2i_assets.corpus.shards import SHARD_GLOB
@@ -24,6 +25,7 @@ from t2i_assets.corpus.tables import as_table
 from t2i_assets.corpus.word_lists import WordList, WordListConfig, read_word_lists
 
 KEPT = "kept"
+_THRESHOLDS = {"itm_threshold", "itc_threshold", "clip_threshold"}
 Flags = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
 
@@ -48,10 +50,10 @@ class VerdictRules(BaseModel):
     word_lists: tuple[WordListConfig, ...] = Field(
         default=(), description="Files of words and phrases; a text that holds one of them whole: listed_word."
     )
-    trusted_sources: tuple[str, ...] = Field(
+    trusted_sources: tuple[CaptionSource, ...] = Field(
         default=("human",), description="Sources that only word lists are asked about."
     )
-    rejected_labels: tuple[str, ...] = Field(
+    rejected_labels: tuple[HygieneLabel, ...] = Field(
         default=("file_name", "boilerplate", "not_english", "too_short"),
         description="Hygiene labels of the crawl that reject a text, in order of precedence. Texts that a model or a "
         "person wrote have none.",
@@ -75,12 +77,29 @@ class VerdictRules(BaseModel):
         le=1,
         description="Cosine of an independent CLIP below this: clip_below_threshold. It needs scores of kind clip.",
     )
-    by_source: dict[str, SourceRules] = Field(
-        default={}, description="What differs for a source: alt, synthetic_short, synthetic_descriptive, human."
+    by_source: dict[CaptionSource, SourceRules] = Field(
+        default={},
+        description="What differs for a source: alt, synthetic_short, synthetic_descriptive; and human, where it is "
+        "not trusted.",
     )
 
-    def of(self, source: str, field: str) -> Any:
-        """Return a field as it holds for one source."""
+    @model_validator(mode="after")
+    def _by_source_is_asked(self) -> "VerdictRules":
+        for source in self.by_source:
+            if source in self.trusted_sources:
+                raise ValueError(
+                    f"by_source.{source} would do nothing: {source!r} is in trusted_sources, which only word lists are "
+                    "asked about"
+                )
+        human = self.by_source.get("human", SourceRules())
+        if human.model_dump(include=_THRESHOLDS, exclude_none=True):
+            raise ValueError("by_source.human cannot have a threshold: what people wrote is not scored")
+        return self
+
+    def of(self, source: CaptionSource, field: str) -> Any:
+        """Return a field as it holds for one source; what people wrote has no threshold, for it is not scored."""
+        if source == "human" and field in _THRESHOLDS:
+            return None
         own = getattr(self.by_source.get(source), field, None)
         return getattr(self, field) if own is None else own
 
@@ -183,7 +202,7 @@ class _Bench:
         self._value, self._threshold = np.full(count, np.nan), np.full(count, np.nan)
         self._detail = np.full(count, None, object)
         sources = captions["source"].combine_chunks().dictionary_encode()
-        self._sources: list[str] = sources.dictionary.to_pylist()
+        self._sources: list[CaptionSource] = sources.dictionary.to_pylist()
         self._source = sources.indices.to_numpy()
 
     def is_of(self, sources: Iterable[str]) -> Flags:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from t2i_assets.corpus.caption_sources import CaptionSource
 from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.plain_words import plain_words
 
@@ -18,7 +19,7 @@ class WordListConfig(BaseModel):
         description="UTF-8 text, one word or phrase a line; # and what follows a space after it is a comment. A "
         "relative path starts at the working directory."
     )
-    sources: tuple[str, ...] | None = Field(
+    sources: tuple[CaptionSource, ...] | None = Field(
         default=None, description="Sources whose texts are searched; null for all, trusted ones included."
     )
 
@@ -30,7 +31,7 @@ class WordListError(ValueError):
 class WordList:
     """The phrases of one list, found in a text where all their words stand side by side in it."""
 
-    def __init__(self, name: str, phrases: Sequence[str], sources: tuple[str, ...] | None = None) -> None:
+    def __init__(self, name: str, phrases: Sequence[str], sources: tuple[CaptionSource, ...] | None = None) -> None:
         self.name = name
         self.sources = sources
         self._phrases = frozenset(map(plain_words, phrases))

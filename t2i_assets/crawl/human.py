@@ -14,6 +14,7 @@ from yarl import URL
 from t2i_assets.corpus.digests import caption_id
 from t2i_assets.corpus.schemas import CAPTIONS
 from t2i_assets.corpus.shards import ShardWriter
+from t2i_assets.corpus.snapshots import HUMAN
 from t2i_assets.corpus.tables import write_table
 from t2i_assets.crawl.config import CrawlConfig, Progress, silent
 from t2i_assets.crawl.consent.robots import Robots
@@ -26,7 +27,6 @@ from t2i_assets.crawl.ledger import count_statuses, raise_if_all_failed, write_l
 from t2i_assets.crawl.status import CrawlFailedError, Status
 from t2i_assets.crawl.texts import clean
 
-SNAPSHOT = "human"
 SOURCE = "human"
 NAMED = Verdict(True, "allowed", "the data set's address was given in the configuration")
 STYLES = ("short", "descriptive")
@@ -48,7 +48,7 @@ async def _fetch(captions_url: str, config: CrawlConfig, out_dir: Path, progress
     found: dict[str, tuple[StoredImage, Fetched, list[tuple[str, str]]]] = {}
     counts: Counter[str] = Counter()
     async with Fetcher(config) as fetcher:
-        robots = Robots(fetcher, config, SNAPSHOT)
+        robots = Robots(fetcher, config, HUMAN)
         home = URL(captions_url).origin()
 
         async def permit(url: str) -> Verdict:
@@ -67,7 +67,7 @@ async def _fetch(captions_url: str, config: CrawlConfig, out_dir: Path, progress
                     fetched = await acquirer.fetch(url)
                     image = await acquirer.store(fetched)
                     more = {"sha256": image.original_sha256, "key": image.key} if image else {}
-                    ledger.append(fetched.ledger_row(SNAPSHOT, "image", SOURCE, parent_url=captions_url, **more))
+                    ledger.append(fetched.ledger_row(HUMAN, "image", SOURCE, parent_url=captions_url, **more))
                     counts[str(fetched.status)] += 1
                     if image:
                         found.setdefault(image.key, (image, fetched, []))[2].extend(captions)
@@ -111,7 +111,7 @@ def _write(
     captions = []
     for left_over in out_dir.glob("[0-9]*.*"):
         left_over.unlink()
-    with ShardWriter(out_dir, SNAPSHOT, config.images.samples_per_shard) as writer:
+    with ShardWriter(out_dir, HUMAN, config.images.samples_per_shard) as writer:
         for key, (image, fetched, texts) in sorted(found.items()):
             texts = sorted(set(texts), key=lambda pair: (pair[1] != "descriptive", pair[0]))
             writer.write(_sample(image, fetched, texts), image.data, texts[0][0])

@@ -8,9 +8,11 @@ import html
 import re
 import unicodedata
 from collections import Counter
+from typing import get_args
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from t2i_assets.corpus.caption_sources import HygieneLabel
 from t2i_assets.crawl.config import TextConfig
 
 FIELD_ORDER = (
@@ -19,10 +21,7 @@ FIELD_ORDER = (
 )  # fmt: skip
 """Fields in order of trust: the first clean text becomes the alt text of a sample."""
 
-LABELS = (
-    "too_short", "too_long", "file_name", "url", "markup", "boilerplate", "advert", "keyword_stuffing", "no_words",
-    "not_english", "mojibake",
-)  # fmt: skip
+LABELS: tuple[HygieneLabel, ...] = get_args(HygieneLabel)
 
 _EXTENSIONS = r"(?:jpe?g|png|gif|webp|bmp|tiff?|svg|avif|heic)"
 _FILE_NAME = re.compile(

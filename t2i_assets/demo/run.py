@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 import dagster as dg
 
 from t2i_assets.config import Environment, load_settings
+from t2i_assets.corpus.snapshots import check_snapshot_name
 from t2i_assets.demo.order import Unit, by_urgency, units, units_behind
 from t2i_assets.demo.terminal import Display
 from t2i_assets.demo.worker import Outcome, materialize, start_worker
@@ -38,8 +39,10 @@ def run_demo(
 
     ``group`` limits it to the assets of one group, whose inputs from other groups must be there; ``targets`` makes
     these units, and what they need, in place of the demo.
-    Raises DemoFailedError where an asset fails, once the work that is under way has ended.
+    Raises SnapshotNameError where the snapshot cannot be named so, and DemoFailedError where an asset fails, once the
+    work that is under way has ended.
     """
+    check_snapshot_name(snapshot)
     home = prepare(environment)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.add_dynamic_partitions("snapshot", [snapshot])

@@ -233,3 +233,22 @@ def test_a_home_with_consumers_verifies_and_a_purge_reaches_their_tables(pipelin
     left = [row["key"] for file in tables_below(made(pipeline).path) for row in read_rows(file, BLENDS)]
     assert left
     assert victim["key"] not in left
+
+
+def test_the_limits_of_the_preset_hold_for_people_who_are_not_trusted(pipeline: Pipeline, tmp_path: Path) -> None:
+    preset = yaml.safe_load(Path(pipeline.preset).read_text())
+    preset["verdicts"] |= {"trusted_sources": [], "by_source": {"human": {"min_words": 5}}}
+    (tmp_path / "strict.yaml").write_text(yaml.safe_dump(preset))
+    make(pipeline, blend.caption_blend, RECIPE)
+    before = made(pipeline)
+    make(Pipeline(preset=str(tmp_path / "strict.yaml"), home=pipeline.home), blend.caption_blend, RECIPE)
+    strict = made(pipeline)
+    make(pipeline, blend.caption_blend, RECIPE)
+
+    def shortest(blended: Artifact) -> int:
+        rows = read_rows(blended.path, BLENDS)
+        return min(len(row["caption"].split()) for row in rows if row["source"] == "human")
+
+    assert shortest(before) < 5 <= shortest(strict)
+    assert strict.manifest.summary["rejected_captions"]["human"]["too_short"] > 0
+    assert made(pipeline).digest == before.digest != strict.digest

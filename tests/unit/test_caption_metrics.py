@@ -38,7 +38,7 @@ def test_scores_are_those_of_cocos_evaluation(seed: int, references: int) -> Non
     cider, ciders = Cider().compute_score(said, spoken)
     rouge, rouges = Rouge().compute_score(said, spoken)
     bleus, _ = Bleu(4).compute_score(said, spoken, verbose=0)
-    scores = evaluate_captions(candidates, said)
+    scores = evaluate_captions(candidates, said).of_the_set()
     assert scores["cider_d"] == pytest.approx(cider, rel=1e-9)
     assert scores["rouge_l"] == pytest.approx(rouge, rel=1e-9)
     assert [scores[f"bleu_{n}"] for n in range(1, 5)] == pytest.approx(bleus, rel=1e-9)
@@ -48,7 +48,7 @@ def test_scores_are_those_of_cocos_evaluation(seed: int, references: int) -> Non
 
 def test_a_caption_that_repeats_its_reference_has_full_scores() -> None:
     said = {"one": ["a red circle above a blue square"], "two": ["three green stars on a white background"]}
-    scores = evaluate_captions({image: texts[0] for image, texts in said.items()}, said)
+    scores = evaluate_captions({image: texts[0] for image, texts in said.items()}, said).of_the_set()
     assert scores == pytest.approx({"cider_d": 10, "bleu_1": 1, "bleu_2": 1, "bleu_3": 1, "bleu_4": 1, "rouge_l": 1})
 
 
@@ -68,7 +68,7 @@ def test_repeating_a_rare_word_gains_nothing() -> None:
 
 def test_an_empty_caption_scores_nothing() -> None:
     said = {"one": ["a red circle"], "two": ["a blue star"]}
-    scores = evaluate_captions({"one": "", "two": "..."}, said)
+    scores = evaluate_captions({"one": "", "two": "..."}, said).of_the_set()
     assert all(value == pytest.approx(0, abs=1e-6) for value in scores.values())
 
 

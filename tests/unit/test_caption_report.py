@@ -98,7 +98,7 @@ def test_what_other_captioners_wrote_about_these_images_is_compared(home: Home, 
     ]
     manifest = read_ref(home, "caption_report", SNAPSHOT).manifest
     assert {name for name in manifest.inputs if name.startswith("other")} == {"other_captions/" + "0" * 16}
-    assert [m.source for m in tics(sources, CaptionReportConfig())].count("synthetic_short") == 5
+    assert [m.source for m in tics(sources, CaptionReportConfig())].count("synthetic_short") == 8
 
 
 def _publish_captions(home: Home, like: Path, manifest: Manifest, captioner: str) -> None:
@@ -123,6 +123,8 @@ def test_checks_warn_in_words_and_block_nothing(home: Home, instance: dg.Dagster
     lenient, strict = tmp_path / "lenient.yaml", tmp_path / "strict.yaml"
     strict.write_text(yaml.safe_dump({"caption_report": {"max_opening": 0.001, "min_rejected": 0.9}}))
     lenient.write_text(yaml.safe_dump({"caption_report": {"max_opening": 1, "max_repeats_over_people": 1,
+                                                          "max_case_from_people": 1,
+                                                          "max_ending_from_people": 1, "min_pairs_to_people": 0,
                                                           "min_rejected": 0, "min_rejected_to_alt": 0}}))  # fmt: skip
     for preset, passed in ((strict, False), (lenient, True)):
         made = run(instance, home, filtered_captions, caption_report, preset=str(preset))
@@ -139,20 +141,26 @@ def test_checks_warn_in_words_and_block_nothing(home: Home, instance: dg.Dagster
             assert "bound: at least 90.0 %" in said["filter_does_not_agree_too_much"]
 
 
+VARIETY = "the variety of pairs of words as a part of people's is 40.0 %"
+SENTENCES = {"case": [("sentence", 0.9), ("lower", 0.1)], "ending": [(".", 0.8), ("no mark", 0.2)]}
+
+
 def source(**changes: Any) -> SourceTics:
     fine = SourceTics(
         "synthetic_short",
         "c0ffee",
         {"style": "short"},
         True,
-        {"cut_off": 0.0, "compared_repeats": 0.3},
-        {"opening_3": [("a red fox", 0.02)]},
+        {"cut_off": 0.0, "compared_repeats": 0.3, "compared_distinct_2": 0.2},
+        {"opening_3": [("a red fox", 0.02)], **SENTENCES},
         {3: 0.5, 8: 0.5},
     )
     return replace(fine, **changes)
 
 
-PEOPLE = SourceTics("human", None, {"style": "short"}, True, {"compared_repeats": 0.25})
+PEOPLE = SourceTics(
+    "human", None, {"style": "short"}, True, {"compared_repeats": 0.25, "compared_distinct_2": 0.25}, SENTENCES
+)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +171,9 @@ PEOPLE = SourceTics("human", None, {"style": "short"}, True, {"compared_repeats"
         ({"texts": {}}, None),
         ({"figures": {"cut_off": 0.1, "compared_repeats": 0.3}}, "cut off are 10.0 %"),
         ({"figures": {"cut_off": 0.0, "compared_repeats": 0.5}}, "repeats, beyond people's 25.0 %, are 25.0 %"),
+        ({"texts": SENTENCES | {"case": [("lower", 1.0)]}}, "the case differs from people's in 90.0 %"),
+        ({"texts": SENTENCES | {"ending": [("no mark", 1.0)]}}, "the ending differs from people's in 80.0 %"),
+        ({"figures": {"cut_off": 0.0, "compared_repeats": 0.3, "compared_distinct_2": 0.1}}, VARIETY),
         ({"lengths": {0: 0.04, 1: 0.02, 9: 0.94}}, "fewer than 2 words have 6.0 %"),
         ({"lengths": {9: 0.9, 65: 0.05, 90: 0.05}}, "more than 64 words have 10.0 %"),
     ],

@@ -179,3 +179,17 @@ def test_what_cannot_write_captions_is_refused_in_words(checkpoints: Path) -> No
     ):
         with pytest.raises(ValidationError, match=message):
             RecaptionConfig.model_validate(wrong)
+
+
+def test_an_older_blip2_names_no_token_for_images(checkpoints: Path, images: torch.Tensor) -> None:
+    ours = captioner(checkpoints, "t5")
+    ours.model.config.image_token_id = None
+    written = ours.write(images, NAMES, 0, DecodeConfig(method="greedy", max_tokens=7))
+    assert {0, 2}.isdisjoint(token for caption in written for token in caption.tokens)
+
+
+def test_a_language_model_that_names_no_end_is_refused_in_words(checkpoints: Path, images: torch.Tensor) -> None:
+    ours = captioner(checkpoints, "opt")
+    ours.model.language_model.generation_config.eos_token_id = None
+    with pytest.raises(ValueError, match="eos_token_id"):
+        ours.write(images, NAMES, 0, DecodeConfig(max_tokens=7))

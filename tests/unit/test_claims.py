@@ -1,13 +1,16 @@
 """Claims: intervals over seeds and pictures, verdicts that follow from them, and pages that tell both."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from evaluation.caption_metrics import evaluate_captions
 from evaluation.leaderboard import CATEGORIES
 from t2i_assets.claims import ablation, captions, filtering, pages, sweep
+from t2i_assets.claims.budget import budget
 from t2i_assets.claims.claim import Claim
 from t2i_assets.claims.config import ABLATION, ClaimsConfig
 from t2i_assets.claims.statistics import Effect, area_under_curve, estimate, mean_of, ratio_of
@@ -121,7 +124,7 @@ def scores(arm: tuple[str, float], seed: int, gain: float) -> list[dict[str, Any
 def test_a_sweep_finds_the_effect_that_is_there(gain: float, verdict: str) -> None:
     arms = [("descriptive", share) for share in (0.0, 0.65, 0.95, 1.0)]
     tables = {arm: [scores(arm, seed, gain) for seed in range(2)] for arm in arms}
-    found = sweep.finding(sweep.Sweep(tables, CONFIG), "")
+    found = sweep.finding(sweep.Sweep(tables, CONFIG))
     verdicts = {claim.name: claim.verdict for claim in found.claims}
     assert verdicts["descriptive_captions_help"] == verdict
     assert verdicts["descriptive_captions_compose"] == verdict
@@ -133,9 +136,16 @@ def test_a_sweep_finds_the_effect_that_is_there(gain: float, verdict: str) -> No
 def test_a_sweep_without_effect_stays_undecided() -> None:
     arms = [("descriptive", 0.0), ("descriptive", 0.95)]
     tables = {arm: [scores(("same", 0.0), seed, 0.0) for seed in range(2)] for arm in arms}
-    (claim, *_) = sweep.finding(sweep.Sweep(tables, CONFIG), "").claims
+    (claim, *_) = sweep.finding(sweep.Sweep(tables, CONFIG)).claims
     assert claim.verdict == "undecided"
     assert claim.effect.value == 0
+
+
+def test_the_default_arms_try_every_claim() -> None:
+    arms = [(style, share) for style in CONFIG.styles for share in CONFIG.shares if share or style == CONFIG.styles[0]]
+    found = sweep.finding(sweep.Sweep({arm: [scores(arm, 0, 0.3)] for arm in arms}, CONFIG))
+    assert len(found.claims) == 8
+    assert any("not over trainings" in note for note in found.notes)
 
 
 def test_a_missing_score_is_named() -> None:
@@ -177,12 +187,37 @@ def test_captions_are_measured_fact_by_fact() -> None:
     assert {claim.verdict for claim in found.claims} == {"confirmed"}
     assert found.rows[0]["color"].value == 1.0
     assert found.rows[0]["CIDEr-D"].value == pytest.approx(10.0)
-    assert "CIDEr-D" not in found.rows[1]
+    assert [found.rows[0][name].value for name in ("BLEU-4", "ROUGE-L")] == pytest.approx([1.0, 1.0])
+    assert not {"CIDEr-D", "BLEU-4", "ROUGE-L", "CLIPScore"} & set(found.rows[1])
+    assert np.isnan(found.rows[1]["color"].value), "what no text states has no precision"
     poor = captions.finding([sick], alt, CONFIG).rows[0]
     assert poor["color"].value < 0.9
     assert poor["shape"].value == 1.0
     assert captions.is_right(exact["k0"], shown["k0"])
     assert not captions.is_right("lorem ipsum", shown["k0"])
+
+
+def test_captions_are_told_by_every_metric_of_the_field() -> None:
+    generator = random.Random(5)
+    scenes = {f"k{n}": sample_scene(generator) for n in range(30)}
+    exact = {key: descriptive(scene) for key, scene in scenes.items()}
+    shown = {key: captions.facts_shown(scene) for key, scene in scenes.items()}
+    halves = {key: text if key < "k2" else " ".join(text.split()[:4]) for key, text in exact.items()}
+    said = [
+        [{"key": key, "kind": kind, "value": value} for key in scenes for kind, value in values.items()]
+        for values in ({"clip_s": 0.5, "ref_clip_s": 0.6}, {"clip_s": 0.7, "ref_clip_s": 0.8})
+    ]
+    ours = captions.written("ours", [exact, halves], shown, exact, said)
+    found = captions.finding([ours], ours, CONFIG)
+    (row, _) = found.rows
+    assert set(row) == set(found.columns)
+    assert (row["CLIPScore"].value, row["RefCLIPScore"].value) == pytest.approx((0.6, 0.7))
+    assert (row["CLIPScore"].low, row["CLIPScore"].high) == pytest.approx((0.5, 0.7))
+    both = {f"{seed}{key}": text for seed, texts in enumerate((exact, halves)) for key, text in texts.items()}
+    whole = evaluate_captions(both, {name: [exact[name[1:]]] for name in both}).of_the_set()
+    assert row["BLEU-4"].value == pytest.approx(whole["bleu_4"])
+    assert row["ROUGE-L"].value == pytest.approx(whole["rouge_l"])
+    assert row["BLEU-4"].low < row["BLEU-4"].value < row["BLEU-4"].high
 
 
 def test_a_filter_is_measured_against_the_truth() -> None:
@@ -206,10 +241,44 @@ def test_a_filter_is_measured_against_the_truth() -> None:
     assert found.claims[0].effect.value > 0.95
 
 
+def test_a_filter_that_rejects_nothing_leaves_cells_empty() -> None:
+    texts = [{"caption_id": f"c{n}", "key": f"k{n}", "source": "alt", "caption": "a red star"} for n in range(9)]
+    scores = [{"caption_id": row["caption_id"], "kind": "itm", "value": 0.7} for row in texts]
+    judged = filtering.against_truth([texts], [scores], lambda row: row["caption_id"] != "c1", {}, VerdictRules())
+    found = filtering.finding(judged, judged, 0.5, CONFIG)
+    assert np.isnan(found.rows[0]["precision"].value)
+    assert found.rows[0]["recall"].value == 0
+    told = pages.as_json(found)["rows"][0]["precision"]
+    assert told == {"value": None, "low": None, "high": None}
+    page = pages.as_markdown([found], 0.95)
+    assert "nan" not in page
+    assert "|  |" in page
+
+
+def test_what_cannot_be_measured_is_undecided() -> None:
+    effect = estimate(ratio_of(np.zeros((1, 3)), np.zeros((1, 3))), 1, 3, CONFIG)
+    claim = Claim("c", "It helps", "s", "a against b", "m", effect, 1, "3 scenes")
+    assert claim.verdict == "undecided"
+    assert str(effect) == "nothing to measure"
+
+
+def test_the_budget_counts_every_phase_of_training() -> None:
+    settings = Settings(claims=ClaimsConfig(capfilt_seeds=2))
+    told = budget(settings, {"captioner": "capfilt_seeds", "caption_filter": "capfilt_seeds", "judge": None})
+    phases = [settings.captioner.pretrain, settings.captioner.descriptive, settings.captioner.self_training]
+    assert all(f" {phase.steps:,}" in told for phase in phases)
+    assert f"self-training {settings.captioner.self_training.steps}" in told
+    assert f"caption {settings.caption_filter.caption.steps}" in told
+    assert "pretrain 0" not in told, "a phase that is left out costs nothing"
+    assert told.count("(2 seeds)") == 2
+    assert told.count("(1 seed)") == 1
+
+
 def test_pages_tell_what_was_found_and_read_it_back() -> None:
     found = ablation.retrieval({arm: [hits(arm, seed) for seed in range(2)] for arm in ABLATION}, CONFIG)
     assert pages.from_json(pages.as_json(found)) == found
-    page = pages.as_markdown([found], "Few steps.", 0.95)
+    page = pages.as_markdown([replace(found, budget="Few steps.")], 0.95)
+    assert "Few steps." in page
     assert "The captioner alone helps retrieval" in page
     assert "**confirmed**" in page
     assert "95% interval" in page

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +17,16 @@ import torch
 from open_clip import create_model_and_transforms
 from PIL import Image
 
-from evaluation import clip_score, compbench, frechet
-from evaluation.config import ClipScoreConfig, CompBenchConfig, EvaluationConfig, FrechetConfig, JudgeConfig
+from evaluation import caption_clip, clip_score, compbench, frechet
+from evaluation.caption_metrics import clip_s, ref_clip_s
+from evaluation.config import (
+    CaptionClipConfig,
+    ClipScoreConfig,
+    CompBenchConfig,
+    EvaluationConfig,
+    FrechetConfig,
+    JudgeConfig,
+)
 from evaluation.detection import Detection, Picture
 from evaluation.frechet import distances, shuffle_patches
 from evaluation.judge import PoolData, assign, augment, blurred, read_pool, vocabulary_of
@@ -25,7 +34,7 @@ from evaluation.judge_accuracy import measure
 from evaluation.models.detector import DetectorConfig, decode, load_detector
 from evaluation.systems import EvaluationInputs, exhibits, read_prompts, shuffled
 from t2i_assets.corpus.digests import digest, sample_key
-from t2i_assets.corpus.schemas import EVALS, GENERATED, PROMPTS
+from t2i_assets.corpus.schemas import CAPTIONS, EVALS, GENERATED, PROMPTS, SCORES
 from t2i_assets.corpus.shards import ShardWriter, TarWriter, iter_images
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.synthweb.draw import draw
@@ -33,8 +42,9 @@ from t2i_assets.synthweb.language import descriptive, facts
 from t2i_assets.synthweb.scenes import Scene, sample_scene
 from training import tokenizer
 from training.config import ClipConfig, JobConfig, TokenizerConfig
+from training.data import load_images
 from training.job import Job, JobInputs
-from training.models.clip import build_clip, clip_config, save_clip
+from training.models.clip import build_clip, clip_config, load_clip, save_clip
 from training.report import Reporter
 
 KIND_OF = {"color": "single", "spatial": "pair", "numeracy": "count"}
@@ -107,6 +117,21 @@ def run_job(main: Callable, output: Path, config: JobConfig, inputs: JobInputs) 
 
 
 @pytest.fixture(scope="module")
+def scorer(evaluation_set, tmp_path_factory) -> Path:
+    """A CLIP that has learned nothing."""
+    directory = tmp_path_factory.mktemp("scorer")
+    captions, vocabulary, clip = directory / "captions.parquet", directory / "tokenizer", directory / "clip"
+    pq.write_table(pa.table({"caption": [prompt["prompt"] for prompt in read_prompts(evaluation_set)]}), captions)
+    run_job(tokenizer.main, vocabulary, TokenizerConfig(), tokenizer.TokenizerInputs(captions=[captions]))
+    settings = ClipConfig(embed_dim=16, vision_width=16, text_width=32, text_layers=1)
+    model_config = clip_config(settings, tokenizer.load(vocabulary, settings.context_length).vocab_size)
+    clip.mkdir()
+    torch.manual_seed(0)
+    save_clip(build_clip(model_config), model_config, vocabulary, clip)
+    return clip
+
+
+@pytest.fixture(scope="module")
 def judge(evaluation_set, tmp_path_factory) -> Path:
     """A small judge, trained as the process that the orchestrator starts."""
     output = tmp_path_factory.mktemp("judge")
@@ -172,24 +197,15 @@ def test_frechet_puts_real_pictures_nearer_than_shuffled_patches_and_numbers_its
     assert np.mean([row["value"] for row in resamples]) == pytest.approx(value)
 
 
-def test_clip_score_is_a_hundred_cosines_of_what_open_clip_itself_embeds(inputs, tmp_path):
+def test_clip_score_is_a_hundred_cosines_of_what_open_clip_itself_embeds(inputs, scorer, tmp_path):
     prompts = {prompt["prompt_id"]: prompt["prompt"] for prompt in read_prompts(inputs.evaluation_set)}
-    captions = tmp_path / "captions.parquet"
-    pq.write_table(pa.table({"caption": list(prompts.values())}), captions)
-    vocabulary, scorer = tmp_path / "tokenizer", tmp_path / "clip"
-    run_job(tokenizer.main, vocabulary, TokenizerConfig(), tokenizer.TokenizerInputs(captions=[captions]))
-    settings = ClipConfig(embed_dim=16, vision_width=16, text_width=32, text_layers=1)
-    words = tokenizer.load(vocabulary, settings.context_length)
-    model_config = clip_config(settings, words.vocab_size)
-    scorer.mkdir()
-    torch.manual_seed(0)
-    save_clip(build_clip(model_config), model_config, words, scorer)
     run_job(clip_score.main, tmp_path / "out", ClipScoreConfig(**WHOSE), inputs.model_copy(update={"scorer": scorer}))
     rows = [r for r in read_rows(tmp_path / "out" / "scores.parquet", EVALS) if r["system"] == "generated"]
     assert len(rows) == 48
 
     model, _, preprocess = create_model_and_transforms(f"local-dir:{scorer}")
     model.eval()
+    words = load_clip(scorer)[1]
     pictures = {row["prompt_id"]: row for row in read_rows(inputs.images / "00000.parquet", GENERATED)}
     tar = (inputs.images / "00000.tar").read_bytes()
     for row in rows[:10]:
@@ -323,3 +339,39 @@ def test_resamples_of_two_models_draw_the_same_scenes():
     theirs = distances(features + np.float32(0.001), scenes, real, config)
     draws = [np.array([v for metric, _, v in side if metric == "fd_judge/bootstrap"]) for side in (ours, theirs)]
     assert draws[0].std() > 20 * (draws[0] - draws[1]).std()
+
+
+def test_a_caption_is_scored_by_its_picture_and_by_the_exact_captions_of_its_style(evaluation_set, scorer, tmp_path):
+    model, tokens = load_clip(scorer)
+    keys, pictures = load_images([evaluation_set / "heldout"], clip_score.image_size_of(model))
+    images = dict(zip(keys[:8], pictures[:8], strict=True))
+    heldout = tmp_path / "heldout"
+    shutil.copytree(evaluation_set / "heldout", heldout)
+
+    def rows(texts: dict[str, str], style: str) -> list[dict]:
+        common = {"source": "test", "decode": json.dumps({"style": style})}
+        return [{"caption_id": f"{style}/{key}", "key": key, "caption": text, **common} for key, text in texts.items()]
+
+    exact = {key: f"a red circle number {number}" for number, key in enumerate(images)}
+    short = dict.fromkeys(images, "a blue star")
+    write_table(heldout / "captions.parquet", rows(exact, "descriptive") + rows(short, "short"), CAPTIONS)
+    said = exact | {key: "a blue star" for key in list(images)[:1]}
+    (tmp_path / "captions").mkdir()
+    write_table(tmp_path / "captions" / "00000.parquet", rows(said, "descriptive"), CAPTIONS)
+    inputs = caption_clip.CaptionClipInputs(captions=tmp_path / "captions", heldout=heldout, scorer=scorer)
+    config = CaptionClipConfig(batch_size=3, scorer_digest="s")
+    final = run_job(caption_clip.main, tmp_path / "out", config, inputs)
+
+    found = {(r["key"], r["kind"]): r["value"] for r in read_rows(tmp_path / "out" / "scores.parquet", SCORES)}
+    for key, text in said.items():
+        picture = clip_score.embed_images(model, images[key][None].numpy(), 1)[0]
+        ours, theirs = clip_score.embed_texts(
+            model, tokens, [f"A photo depicts {text}", f"A photo depicts {exact[key]}"], 2
+        )
+        assert found[key, "clip_s"] == pytest.approx(clip_s(float(picture @ ours)), abs=1e-5)
+        assert found[key, "ref_clip_s"] == pytest.approx(
+            ref_clip_s(float(picture @ ours), [float(ours @ theirs)]), abs=1e-5
+        )
+    assert len(found) == 2 * len(said)
+    assert len({value for value in found.values() if value > 0}) > 2
+    assert final["captions"] == len(said)

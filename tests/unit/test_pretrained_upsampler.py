@@ -1,6 +1,7 @@
 """Any causal language model as upsampler: told what to do by examples from the captions, and never trusted blindly."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from tokenizers.decoders import ByteLevel
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from t2i_assets.corpus.schemas import UPSAMPLED
+from t2i_assets.corpus.artifacts import Manifest, publish
+from t2i_assets.corpus.purge_files import Victims, purge_artifact
+from t2i_assets.corpus.schemas import UPSAMPLED, UPSAMPLER_EXAMPLES
+from t2i_assets.corpus.suppression import Suppression
 from t2i_assets.corpus.tables import read_rows
 from tests.unit.caption_layers import descriptive, write_layers
 from training.config import UpsampleConfig, UpsamplerConfig
@@ -20,7 +24,7 @@ from training.upsample import UpsampleInputs
 from training.upsample import main as apply
 from training.upsampler import UpsamplerInputs
 from training.upsampler import main as make
-from training.upsamplers.backends import load_upsampler
+from training.upsamplers.backends import EXAMPLES, load_upsampler
 from training.upsamplers.continuation import Sampling, continuations, log_likelihood
 from training.upsamplers.pretrained import PretrainedUpsampler, load_pretrained
 
@@ -91,6 +95,23 @@ def test_a_checkpoint_by_path_gets_examples_from_the_captions(corpus: Path, tmp_
     assert all(line.endswith("ball on the floor") for line in shown)
 
 
+def test_a_purged_sample_is_no_example_any_more(corpus: Path, tmp_path: Path) -> None:
+    make_upsampler(corpus, tmp_path / "upsampler", model=str(corpus / "plain"))
+    manifest = Manifest(asset="upsampler", digest="d", code_version="1")
+
+    def fill(out: Path) -> None:
+        shutil.copytree(tmp_path / "upsampler", out, dirs_exist_ok=True)
+
+    publish(tmp_path / "published", manifest, fill)
+    first, second = read_rows(tmp_path / "published" / EXAMPLES, UPSAMPLER_EXAMPLES)
+    victims = Victims(Suppression(keys=frozenset([first["key"]])), frozenset(), frozenset(), frozenset())
+    assert purge_artifact(tmp_path / "published", victims)
+    assert read_rows(tmp_path / "published" / EXAMPLES, UPSAMPLER_EXAMPLES) == [second]
+    upsampler = load_upsampler(tmp_path / "published")
+    assert isinstance(upsampler, PretrainedUpsampler)
+    assert upsampler.examples == [(second["prompt"], second["text"])]
+
+
 def test_a_chat_model_gets_turns(corpus: Path, tmp_path: Path) -> None:
     make_upsampler(corpus, tmp_path / "upsampler", model=str(corpus / "chat"), examples=1)
     upsampler = load_upsampler(tmp_path / "upsampler")
@@ -145,5 +166,7 @@ def test_a_line_break_ends_a_text(corpus: Path) -> None:
 def test_the_back_end_needs_a_model() -> None:
     with pytest.raises(ValueError, match="needs the name or path of a model"):
         UpsamplerConfig(backend="transformers")
+    with pytest.raises(ValueError, match="'trained' takes none"):
+        UpsamplerConfig.model_validate({"pretrained": {"model": "gpt2"}})
     with pytest.raises(OSError, match="no-such-model"):
-        load_pretrained({"model": "./no-such-model", "revision": None, "instruction": "", "examples": []}, "fp32")
+        load_pretrained({"model": "./no-such-model", "revision": None, "instruction": ""}, [], "fp32")

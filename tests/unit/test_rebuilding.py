@@ -201,3 +201,43 @@ def test_a_new_captioner_changes_what_depends_on_it_and_nothing_else(
     assert changed == below & made
     unchanged = {"shards", "human_captions", "tokenizer", "caption_filter", "near_duplicates", "autoencoder", "latents"}
     assert unchanged | {"evaluation_set", "image_text_pairs"} <= {name.split("[")[0] for name in first} - changed
+
+
+def test_scores_lie_by_the_models_that_gave_them(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[set[str]] = []
+
+    def launch(*args: Any) -> dict[str, Any]:
+        launched.append(set(args[3]))
+        return stand_in(*args)
+
+    monkeypatch.setattr(jobs, "launch", launch)
+    home = make_home(tmp_path / "home", samples=12, scenes=4)
+    scorer = read_ref(home, "caption_filter").digest
+    for model in ("blip", "clip"):
+        (tmp_path / model).mkdir()
+        (tmp_path / model / "weights").write_text("one")
+    blip = {"backend": "blip", "model": str(tmp_path / "blip")}
+    clip = {"clip": f"local-dir:{tmp_path / 'clip'}"}
+
+    def scored(**config: Any) -> Path:
+        rebuild(instance, home, [capfilt.caption_scores], SNAPSHOT, caption_scores=config)
+        return read_ref(home, "caption_scores", SNAPSHOT).path
+
+    def score_each_way() -> list[Path]:
+        return [scored(), scored(**clip), scored(**blip), scored(**blip, **clip)]
+
+    first = score_each_way()
+    assert first[0] == home.scores(scorer, SNAPSHOT)
+    assert len(set(first)) == 4
+    times = len(launched)
+    assert score_each_way() == first
+    assert len(launched) == times
+    (tmp_path / "clip" / "weights").write_text("two")
+    assert [old == new for old, new in zip(first, score_each_way(), strict=True)] == [True, False, True, False]
+    (tmp_path / "blip" / "weights").write_text("two")
+    (home.refs / "caption_filter" / "_.json").unlink()
+    (home.refs / "tokenizer" / "_.json").unlink()
+    assert scored(**blip) not in first
+    assert launched[-1] == {"shards", "captions"}

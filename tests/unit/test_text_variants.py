@@ -56,3 +56,16 @@ def test_near_pairs_tell_what_a_shorter_text_may_say() -> None:
     assert neighbours("circle") <= near
     assert not neighbours("red circle") <= near
     assert not neighbours("square") <= near
+
+
+def test_words_that_stand_around_captions_and_in_none_are_a_frame() -> None:
+    captions = ["a red star", "a circle", "a star"]
+    others = [*(f"Photo: {text}" for text in captions), *(f"image of {text}." for text in captions)]
+    variants = TextVariants([captions], [*others, "a bicycle", "a red star and a chair", "wow, a star"])
+    framed = {variants.framed("a circle", "a star", random.Random(seed)) for seed in range(99)}
+    assert framed == {
+        ("a circle", "a star"),
+        ("photo : a circle", "photo : a star"),
+        ("image of a circle .", "image of a star ."),
+    }
+    assert TextVariants([["a star"]]).framed("a star", "a circle", random.Random(0)) == ("a star", "a circle")

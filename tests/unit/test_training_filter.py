@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.unit.drawn_corpus import write_human, write_shards, write_tokenizer
-from training.caption_filter import CaptionFilterInputs
+from training.caption_filter import CaptionFilterInputs, FilterTask
 from training.caption_filter import main as train_filter
 from training.config import CaptionFilterConfig
 from training.job import Job
@@ -29,7 +29,7 @@ SMALL = {
     "heads": 2,
     "patch_size": 8,
     "stem_blocks": 0,
-    "text_layers": 1,
+    "text_layers": 2,
     "embed_dim": 16,
 }
 STEPS = {"steps": 2, "batch_size": 4, "lr": 1e-3, "warmup": 1}
@@ -159,6 +159,86 @@ def test_variants_come_with_a_flag_where_a_text_could_not_be_made_false(corpus: 
     assert batch["falsified"].tolist() == [False, True, True, False, True, True]
     assert "a red circle" in said[1] and "a star" in said[2]
     assert batch["true_texts"].shape == batch["tokens"].shape
+
+
+def test_texts_about_other_pictures_are_rejected_unless_a_caption_implies_them(corpus: Path) -> None:
+    tokenizer = load(corpus / "tokenizer", 16)
+    pairs = Pairs(["a", "b"], torch.zeros(2, 3, 32, 32, dtype=torch.uint8), [])
+    pairs.pairs.extend([Pair(0, "a red star"), Pair(1, "a circle")])
+
+    def drawn(share: float, epoch: int) -> dict[str, torch.Tensor]:
+        data = MatchingData(pairs, tokenizer, strangers=["red star", "buy one, get one"], stranger_share=share)
+        return data.batch(np.arange(2), np.full(2, epoch))
+
+    assert "strange_texts" not in drawn(0.0, 0)
+    met = set()
+    for epoch in range(12):
+        batch = drawn(1.0, epoch)
+        texts = [tokenizer.decode(row.tolist()) for row in batch.get("strange_texts", [])]
+        met |= {
+            (place, "red star" in text)
+            for text, place in zip(texts, batch.get("strange_images", torch.zeros(0)).tolist(), strict=True)
+        }
+    assert met == {(0, False), (1, True), (1, False)}, "'red star' is true of the first picture"
+    model = BlipFilter(config_of(tokenizer.vocab_size, tokenizer.sot_token_id, tokenizer.eot_token_id))
+    batch = next(batch for epoch in range(12) if "strange_texts" in (batch := drawn(1.0, epoch)))
+    images = torch.zeros(2, 3, 32, 32)
+    with_strangers = filter_loss(model, images, batch, torch.Generator().manual_seed(0))[1]
+    without = {name: value for name, value in batch.items() if not name.startswith("strange")}
+    assert (
+        with_strangers["itm_loss"]
+        != filter_loss(model, images, without, torch.Generator().manual_seed(0))[1]["itm_loss"]
+    )
+
+
+def test_a_change_that_the_context_cuts_off_makes_no_text_false(corpus: Path) -> None:
+    pairs = Pairs(["a"], torch.zeros(1, 3, 32, 32, dtype=torch.uint8), [Pair(0, "a red star on a black background")])
+    learnt = TextVariants([["a red star on a black background"], ["a red star on a black wall"]])
+    for context, possible in ((16, True), (6, False)):
+        batch = MatchingData(pairs, load(corpus / "tokenizer", context), learnt).batch(np.array([0]), np.array([0]))
+        assert bool(batch["falsified"][0]) is possible
+
+
+def test_a_batch_of_which_no_text_could_be_made_false_has_a_finite_loss(corpus: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = load(corpus / "tokenizer", 16)
+    model = BlipFilter(config_of(tokenizer.vocab_size, tokenizer.sot_token_id, tokenizer.eot_token_id))
+    batch = matching_batch(corpus, True)
+    batch["falsified"] = torch.zeros_like(batch["falsified"])
+    for word_weight in (0.0, 1.0):
+        generator = torch.Generator().manual_seed(0)
+        loss, figures = filter_loss(model, torch.rand(3, 3, 32, 32), batch, generator, word_weight=word_weight)
+        assert loss.isfinite() and all(value.isfinite() for value in figures.values())
+        assert "words_spared" in figures and "words_found" not in figures
+
+
+def test_it_learns_which_words_of_a_text_are_wrong(corpus: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = load(corpus / "tokenizer", 16)
+    model = BlipFilter(config_of(tokenizer.vocab_size, tokenizer.sot_token_id, tokenizer.eot_token_id))
+    pairs = Pairs(["a", "b"], torch.stack([torch.full((3, 32, 32), n, dtype=torch.uint8) for n in (0, 255)]), [])
+    pairs.pairs.extend([Pair(0, "a black circle"), Pair(1, "a white circle")])
+    learnt = TextVariants([["a black circle"], ["a white circle"]])
+    data = MatchingData(pairs, tokenizer, learnt)
+    task = FilterTask(model, None, data, lm_weight=0.0, word_weight=1.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    generator = torch.Generator().manual_seed(0)
+    before = float(task.evaluate()["val/word_loss"])
+    for epoch in range(60):
+        batch = data.batch(np.arange(2), np.full(2, epoch))
+        loss, _ = task.loss(batch, generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    after = task.evaluate()
+    assert float(after["val/words_found"]) > 0.9 and float(after["val/words_spared"]) > 0.8
+    assert float(after["val/word_loss"]) < before / 2
+
+
+def test_one_text_layer_cannot_tell_which_words_are_wrong() -> None:
+    with pytest.raises(ValueError, match="'word_weight' of 0"):
+        CaptionFilterConfig(text_layers=1)
+    assert CaptionFilterConfig(text_layers=1, word_weight=0).text_layers == 1
 
 
 def test_the_tokens_of_a_text_that_were_changed_are_known(corpus: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_job_ends_when_its_launcher_is_killed(tmp_path: Path) -> None:
     _wait(lambda: not is_alive(job_pid))
 
 
-def _wait(condition, seconds: float = 120.0) -> None:
+def _wait(condition, seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

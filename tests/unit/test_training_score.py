@@ -23,12 +23,12 @@ from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.corpus.verdicts import alt_captions
 from tests.unit.drawn_corpus import write_shards, write_tokenizer
 from training.caption_filter import build_filter
-from training.config import CaptionFilterConfig, ScoreConfig
+from training.config import CaptionFilterConfig, RecaptionConfig, ScoreConfig
 from training.data import load_images
 from training.job import Job
 from training.models.blip_filter import save_filter
 from training.report import Reporter
-from training.score import ScoreInputs, score_captions
+from training.score import ScoreInputs, load_scorers, score_captions
 from training.score import main as score
 from training.scorers.blip import load_blip_scorer
 from training.tokenizer import load
@@ -198,3 +198,30 @@ def test_a_back_end_without_its_model_is_an_error() -> None:
         ScoreConfig(backend="blip")
     with pytest.raises(ValueError, match="'clip' does not name"):
         ScoreConfig(clip_pretrained="openai")
+    with pytest.raises(ValueError, match="the filter is the one trained here"):
+        ScoreConfig(model="blip")
+
+
+def test_scores_are_computed_in_the_precision_that_is_asked_for(corpus: Path, tmp_path: Path) -> None:
+    exact = [row["value"] for row in score_all(corpus, tmp_path / "fp32")]
+    rough = [row["value"] for row in score_all(corpus, tmp_path / "bf16", precision="bf16")]
+    assert rough != exact and rough == pytest.approx(exact, abs=0.05)
+
+
+def test_the_filter_is_needed_by_its_own_back_end_alone(corpus: Path, blip: Path, tmp_path: Path) -> None:
+    inputs = ScoreInputs(shards=corpus / "shards", captions=[])
+    assert [scorer.kinds for scorer in load_scorers(ScoreConfig(backend="blip", model=str(blip)), inputs)] == [
+        ("itm", "itc")
+    ]
+    with pytest.raises(ValueError, match="no filter"):
+        load_scorers(ScoreConfig(), inputs)
+
+
+def test_a_home_directory_is_written_out_where_a_model_is_named(blip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(blip.parent))
+    config = ScoreConfig(backend="blip", model=f"~/{blip.name}", clip="local-dir:~/clip", clip_pretrained="openai")
+    assert config.model is not None
+    assert (config.model, config.clip, config.clip_pretrained) == (str(blip), f"local-dir:{blip.parent}/clip", "openai")
+    assert load_blip_scorer(config.model).image_size == 24
+    captioner = RecaptionConfig(model="~/coca", pretrained="~/weights.pt")
+    assert (captioner.model, captioner.pretrained) == (f"{blip.parent}/coca", f"{blip.parent}/weights.pt")

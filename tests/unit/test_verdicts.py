@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from t2i_assets.corpus.digests import caption_id
 from t2i_assets.corpus.plain_words import plain_words
@@ -259,3 +260,30 @@ def test_alt_texts_and_their_labels_come_from_the_sidecar_of_every_shard(tmp_pat
     assert {row["source"] for row in captions} == {"alt"}
     labels = alt_labels(tmp_path)
     assert labels == {row["caption_id"]: ["file_name"] for row in captions}
+
+
+@pytest.mark.parametrize(
+    "mistyped",
+    [
+        {"by_source": {"synthetic": {"min_words": 3}}},
+        {"trusted_sources": ["original"]},
+        {"rejected_labels": ["filename"]},
+        {"shared_texts": {"sources": ["alts"]}},
+        {"word_lists": [{"path": "words.txt", "sources": ["alt_text"]}]},
+    ],
+)
+def test_a_name_that_no_row_bears_is_refused_with_those_that_there_are(mistyped: dict[str, Any]) -> None:
+    known = "'file_name'" if "rejected_labels" in mistyped else "'synthetic_short' or 'synthetic_descriptive'"
+    with pytest.raises(ValidationError, match=known):
+        VerdictRules.model_validate(mistyped)
+
+
+def test_what_people_wrote_is_judged_by_all_but_scores_where_they_are_not_trusted() -> None:
+    texts = [caption("a red star", "human"), caption("a star", "human")]
+    limits = {"by_source": {"human": {"min_words": 3}}}
+    rules = VerdictRules.model_validate({"trusted_sources": [], "clip_threshold": 0.3, **limits})
+    assert reasons(texts, [], rules) == ["kept", "too_short"]
+    with pytest.raises(ValidationError, match="'human' is in trusted_sources"):
+        VerdictRules.model_validate(limits)
+    with pytest.raises(ValidationError, match="not scored"):
+        VerdictRules.model_validate({"trusted_sources": [], "by_source": {"human": {"itm_threshold": 0.3}}})

@@ -42,7 +42,7 @@ class Blip2Captioner:
             output = language(inputs_embeds=embedded, use_cache=True)
             decoder = CachedDecoder(self._go_on, None, output.past_key_values)
             logits = output.logits[:, -1]
-        never = (start, model.config.image_token_id)
+        never = [token for token in (start, model.config.image_token_id) if token is not None]
         return write(decoder, logits, language, self.tokenizer, end_tokens(language), never, room, names, seed, config)
 
     def _translate(self, tokens: Tensor, states: Tensor | None, cache: object) -> object:

@@ -70,8 +70,10 @@ def write(
 
 
 def end_tokens(model: PreTrainedModel) -> tuple[int, ...]:
-    """Return the tokens at which a language model's own configuration ends a text."""
+    """Return the tokens at which a language model's own configuration ends a text; ValueError where it names none."""
     end = model.generation_config.eos_token_id
+    if end is None:
+        raise ValueError(f"the {type(model).__name__} names no token that ends a text: set eos_token_id in its config")
     return (end,) if isinstance(end, int) else tuple(end)
 
 

@@ -8,6 +8,7 @@ from training.config.captions import CaptionerConfig as CaptionerConfig
 from training.config.captions import CaptionFilterConfig as CaptionFilterConfig
 from training.config.captions import CaptionStyleConfig as CaptionStyleConfig
 from training.config.captions import DecodeConfig as DecodeConfig
+from training.config.captions import MatchingConfig as MatchingConfig
 from training.config.captions import RecaptionConfig as RecaptionConfig
 from training.config.captions import ScoreConfig as ScoreConfig
 from training.config.captions import SharingConfig as SharingConfig

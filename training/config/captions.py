@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from t2i_assets.corpus.named_models import ModelName
 from training.config.job import JobConfig, OptimizerConfig
 
 
@@ -62,7 +63,7 @@ class CaptionerConfig(JobConfig):
     )
     held_out: float = Field(default=0.05, ge=0, lt=1, description="Share of human images kept for validation.")
     pretrain: OptimizerConfig = OptimizerConfig(steps=60, batch_size=32, lr=1e-3)
-    descriptive: OptimizerConfig = OptimizerConfig(steps=1200, batch_size=32, lr=1e-3)
+    descriptive: OptimizerConfig = OptimizerConfig(steps=1800, batch_size=32, lr=1e-3)
     self_training: OptimizerConfig = Field(
         default=OptimizerConfig(steps=500, batch_size=32, lr=5e-4),
         description="Finetuning on human captions and on the captioner's own of the crawl; 0 steps leave it out.",
@@ -71,8 +72,8 @@ class CaptionerConfig(JobConfig):
     short: OptimizerConfig = OptimizerConfig(steps=100, batch_size=32, lr=5e-4)
 
 
-class CaptionFilterConfig(JobConfig):
-    """BLIP's mixture of encoder and decoder: contrast, matching and, to learn faster, captioning."""
+class MatchingConfig(JobConfig):
+    """BLIP's mixture of encoder and decoder: its size, its losses, and what it learns before it is finetuned."""
 
     precision: Literal["fp32", "bf16"] = Field(default="bf16", description="Arithmetic of forward and backward passes.")
     image_size: int = Field(default=64, gt=0, description="Side of the images, pixels.")
@@ -95,15 +96,11 @@ class CaptionFilterConfig(JobConfig):
     momentum: float = Field(default=0.995, ge=0, le=1, description="Decay of the momentum encoder's weights.")
     alpha: float = Field(default=0.4, ge=0, le=1, description="Weight of the momentum encoder's targets in ITC.")
     alpha_ramp: int = Field(default=200, ge=0, description="Steps until the weight is reached.")
-    text_variants: bool = Field(
-        default=True, description="Whether finetuning also matches shortened captions and rejects changed ones."
-    )
     word_weight: float = Field(
         default=1.0,
         ge=0,
         description="Weight of telling which words of the variants are wrong; needs two text layers or more.",
     )
-    crawl_share: float = Field(default=0.0, ge=0, lt=1, description="Share of the crawl's pairs in finetuning.")
     word_dropout: float = Field(
         default=0.3, ge=0, lt=1, description="Share of the words before each target that are random in phase caption."
     )
@@ -114,10 +111,34 @@ class CaptionFilterConfig(JobConfig):
         "60 steps cost more than they gave (docs/caption-filter.md).",
     )
     caption: OptimizerConfig = OptimizerConfig(steps=700, batch_size=32, lr=1e-3)
-    finetune: OptimizerConfig = OptimizerConfig(steps=450, batch_size=32, lr=1e-3)
+
+    @model_validator(mode="after")
+    def _tells_words_by_the_image(self) -> "MatchingConfig":
+        if self.text_layers < 2 and self.word_weight > 0:
+            raise ValueError(
+                "the word head reads the layer before the last, which with 'text_layers' 1 saw no image: take 2 layers "
+                "or more, or a 'word_weight' of 0"
+            )
+        return self
 
 
-class SharingConfig(CaptionFilterConfig):
+class CaptionFilterConfig(MatchingConfig):
+    """The caption filter: finetuned to match on human captions, on variants of them and on texts of other pictures."""
+
+    text_variants: bool = Field(
+        default=True, description="Whether finetuning also matches shortened captions and rejects changed ones."
+    )
+    crawl_share: float = Field(default=0.0, ge=0, lt=1, description="Share of the crawl's pairs in finetuning.")
+    stranger_share: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="Share of images that in finetuning also reject a text of the crawl, which is of another image.",
+    )
+    finetune: OptimizerConfig = OptimizerConfig(steps=600, batch_size=32, lr=1e-3)
+
+
+class SharingConfig(MatchingConfig):
     """One BLIP finetuned as a captioner, as a filter, and as both at once (BLIP, table 4): ``finetune`` each."""
 
     lm_weight: float = Field(default=1.0, gt=0, description="Weight of the language-modelling loss beside ITC and ITM.")
@@ -145,12 +166,12 @@ class RecaptionConfig(JobConfig):
     backend: Literal["coca", "blip", "blip2"] = Field(
         default="coca", description="Kind of captioner: CoCa of open_clip, BLIP or BLIP-2 of transformers."
     )
-    model: str | None = Field(
+    model: ModelName | None = Field(
         default=None,
         description="The captioner: a name that open_clip or the Hugging Face hub knows, or the path of a directory; "
         "null takes the pipeline's own, which is then trained first.",
     )
-    pretrained: str | None = Field(
+    pretrained: ModelName | None = Field(
         default=None, description="Weights of a CoCa that is named: a tag as open_clip lists them, or a file."
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a BLIP or BLIP-2 that is named.")
@@ -182,22 +203,28 @@ class ScoreConfig(JobConfig):
         default="filter",
         description="What gives itm and itc: the filter trained on this corpus, or a BlipForImageTextRetrieval.",
     )
-    model: str | None = Field(
+    model: ModelName | None = Field(
         default=None, description="Name or local directory of the back end's model; null for the filter."
     )
-    clip: str | None = Field(
+    clip: ModelName | None = Field(
         default=None,
         description="CLIP by which open_clip adds an independent cosine, kind clip: a name as open_clip lists them, "
         "'hf-hub:…' or 'local-dir:…'.",
     )
-    clip_pretrained: str | None = Field(default=None, description="Weights of that CLIP, as open_clip lists them.")
-    scorer_digest: str = Field(default="", description="Digest of the filter, written on every score.")
+    clip_pretrained: ModelName | None = Field(
+        default=None, description="Weights of that CLIP: a tag as open_clip lists them, or a file."
+    )
+    scorer_digest: str = Field(
+        default="", description="Digest of what scores, the CLIP included; written on the filter's scores."
+    )
     batch_size: int = Field(default=256, gt=0, description="Images per pass.")
 
     @model_validator(mode="after")
     def _has_its_models(self) -> "ScoreConfig":
         if self.backend == "blip" and self.model is None:
             raise ValueError("the back end 'blip' needs the name or directory of a checkpoint in 'model'")
+        if self.backend == "filter" and self.model is not None:
+            raise ValueError("'model' names a checkpoint of the back end 'blip'; the filter is the one trained here")
         if self.clip_pretrained is not None and self.clip is None:
             raise ValueError("'clip_pretrained' names weights of a CLIP that 'clip' does not name")
         return self

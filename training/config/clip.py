@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from t2i_assets.corpus.named_models import ModelName
 from training.config.job import JobConfig, OptimizerConfig
 
 
@@ -110,10 +111,12 @@ class EmbedConfig(JobConfig):
 class ImageFeaturesConfig(JobConfig):
     """Image embeddings of a snapshot, by which semantic duplicates are found."""
 
-    model: str | None = Field(
+    model: ModelName | None = Field(
         default=None,
         description="Model by which open_clip embeds images: a name as open_clip lists them, 'hf-hub:…' or "
         "'local-dir:…'; null takes the image tower of the captioner.",
     )
-    pretrained: str | None = Field(default=None, description="Weights of the named model, as open_clip lists them.")
+    pretrained: ModelName | None = Field(
+        default=None, description="Weights of the named model, as open_clip lists them."
+    )
     batch_size: int = Field(default=250, gt=0, description="Images per forward pass.")

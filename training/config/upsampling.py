@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from t2i_assets.corpus.named_models import ModelName
 from training.config.job import JobConfig, OptimizerConfig
 
 
@@ -29,7 +30,9 @@ class PretrainedUpsamplerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(min_length=1, description="Causal language model of transformers: a name, or a local path.")
+    model: ModelName = Field(
+        min_length=1, description="Causal language model of transformers: a name, or a local path."
+    )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a model that is named.")
     instruction: str = Field(
         default="Rewrite a short prompt for an image generator as one descriptive sentence in the style of the "
@@ -68,6 +71,8 @@ class UpsamplerConfig(JobConfig):
     def _has_its_model(self) -> "UpsamplerConfig":
         if self.backend == "transformers" and self.pretrained is None:
             raise ValueError("the back end 'transformers' needs the name or path of a model in 'pretrained'")
+        if self.backend == "trained" and self.pretrained is not None:
+            raise ValueError("'pretrained' names a model of the back end 'transformers'; 'trained' takes none")
         return self
 
 

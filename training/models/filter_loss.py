@@ -33,7 +33,8 @@ def filter_loss(
     ``batch`` is what ``training.matching_data`` says; ``images`` (N, 3, S, S) in [-1, 1] take the place of its own.
     Texts that are known to be true of an image share its ITC target, and those or what they imply are never drawn as
     its ITM negatives. The others are, with probability softmax(similarity) + 1e-4: per pair one hard text for the
-    image and one hard image for the text. Variants of the text, where there are any, are further matches and negatives.
+    image and one hard image for the text. Variants of the text, where there are any, are further matches and negatives;
+    strange texts are further negatives.
     """
     tokens, positives = trimmed(batch["tokens"], model.config.end_token), batch["positives"]
     grounding = model.encode_image(images)
@@ -49,8 +50,10 @@ def filter_loss(
         hard_text = draw_negative(similarity, excused, generator)
         hard_image = draw_negative(similarity.T, excused.T, generator)
     itm, words, figures = _matching_loss(model, grounding, batch, hard_text, hard_image)
-    loss = itc + itm + word_weight * words
+    loss = itc + itm
     figures["itc_loss"] = itc.detach()
+    if word_weight:
+        loss = loss + word_weight * words
     if lm_weight:
         lm = language_loss(model, grounding, tokens)
         loss = loss + lm_weight * lm
@@ -91,7 +94,8 @@ def _matching_loss(
 
     Matches and negatives weigh the same, however many there are: at 0.5 a text is as likely to be the one as the other.
     So do right and wrong words, of the variants and of the texts that they were made of; without variants the word
-    head's loss is 0. Texts go through the model by length, in ``CHUNKS``, so that few of them are padded much.
+    head's loss is 0, and where no text could be changed it is that of the right words. Texts go through the model by
+    length, in ``CHUNKS``, so that few of them are padded much.
     """
     tokens, own = batch["tokens"], torch.arange(len(hard_text), device=hard_text.device)
     right = torch.zeros_like(tokens, dtype=torch.long)
@@ -108,6 +112,9 @@ def _matching_loss(
             (batch["true_texts"], own, MATCH, right),
             (batch["false_texts"][told], own.repeat(2)[told], NO_MATCH, wrong),
         ]
+    if "strange_texts" in batch:
+        strange = batch["strange_texts"]
+        parts.append((strange, batch["strange_images"], NO_MATCH, torch.full_like(strange, UNKNOWN)))
     texts, images, words = (torch.cat([part[place] for part in parts]) for place in (0, 1, 3))
     labels = torch.cat([torch.full_like(part[1], part[2]) for part in parts])
     words = words.masked_fill(~model.real(texts), UNKNOWN)
@@ -119,21 +126,24 @@ def _matching_loss(
         logits.append(match.float())
         word_logits.append(word.float().flatten())
         word_labels.append(words[chunk, : text.shape[1]].flatten())
-    itm, recall, rejection = _balanced(torch.cat(logits), labels[order])
-    figures = {"itm_loss": itm.detach(), "itm_recall": recall, "itm_rejection": rejection}
+    itm, shares = _balanced(torch.cat(logits), labels[order], ("itm_rejection", "itm_recall"))
+    figures = {"itm_loss": itm.detach(), **shares}
     if "true_texts" not in batch:
         return itm, itm.new_zeros(()), figures
     known, word_logit = torch.cat(word_labels), torch.cat(word_logits)
     is_wrong = torch.stack([torch.zeros_like(word_logit), word_logit], dim=1)[known != UNKNOWN]
-    loss, found, spared = _balanced(is_wrong, known[known != UNKNOWN])
-    return itm, loss, {**figures, "word_loss": loss.detach(), "words_found": found, "words_spared": spared}
+    loss, shares = _balanced(is_wrong, known[known != UNKNOWN], ("words_spared", "words_found"))
+    return itm, loss, {**figures, "word_loss": loss.detach(), **shares}
 
 
-def _balanced(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the mean of the cross-entropies of class 1 and of class 0, and the share of each that is told right."""
+def _balanced(logits: Tensor, labels: Tensor, names: tuple[str, str]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the mean of the cross-entropies of class 0 and of class 1, and by name the share of each that is told
+    right; a class of which there is nothing has neither.
+    """
     each, right = F.cross_entropy(logits, labels, reduction="none"), (logits.argmax(dim=1) == labels).float()
-    one = labels == 1
-    return (each[one].mean() + each[~one].mean()) / 2, right[one].mean(), right[~one].mean()
+    classes = {name: labels == number for number, name in enumerate(names) if (labels == number).any()}
+    loss = torch.stack([each[rows].mean() for rows in classes.values()]).sum() / len(classes)
+    return loss, {name: right[rows].mean() for name, rows in classes.items()}
 
 
 def _contrast(similarity: Tensor, positives: Tensor, excused: Tensor) -> Tensor:

@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+from t2i_assets.corpus.schemas import UPSAMPLER_EXAMPLES
+from t2i_assets.corpus.tables import read_rows
 from training.upsamplers.protocol import Upsampler
 
 RECORD = "upsampler.json"
+EXAMPLES = "examples.parquet"
+"""UPSAMPLER_EXAMPLES of the back end ``transformers``."""
 
 
 def load_upsampler(directory: Path, precision: str = "fp32") -> Upsampler:
@@ -19,5 +23,6 @@ def load_upsampler(directory: Path, precision: str = "fp32") -> Upsampler:
     if backend == "transformers":
         from training.upsamplers.pretrained import load_pretrained
 
-        return load_pretrained(record, precision)
+        examples = [(row["prompt"], row["text"]) for row in read_rows(directory / EXAMPLES, UPSAMPLER_EXAMPLES)]
+        return load_pretrained(record, examples, precision)
     raise ValueError(f"{directory / RECORD}: there is no back end {backend!r}, only 'trained' and 'transformers'")

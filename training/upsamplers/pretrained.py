@@ -63,8 +63,10 @@ class PretrainedUpsampler:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip().strip("\"'“”").strip()
 
 
-def load_pretrained(told: Mapping[str, Any], precision: str) -> PretrainedUpsampler:
-    """Return the upsampler of a record: ``model``, ``revision``, ``instruction`` and ``examples``.
+def load_pretrained(
+    told: Mapping[str, Any], examples: Sequence[tuple[str, str]], precision: str
+) -> PretrainedUpsampler:
+    """Return the upsampler of a record, ``model``, ``revision`` and ``instruction``, shown (short, long) ``examples``.
 
     Raises OSError where transformers finds no such model.
     """
@@ -73,7 +75,6 @@ def load_pretrained(told: Mapping[str, Any], precision: str) -> PretrainedUpsamp
         name, revision=revision, dtype=torch.bfloat16 if precision == "bf16" else torch.float32
     ).eval()
     tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-    examples = [(short, long) for short, long in told["examples"]]
     return PretrainedUpsampler(model, tokenizer, told["instruction"], examples)
 
 

@@ -13,6 +13,7 @@ from t2i_assets.corpus.blend import draw
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.schemas import SAMPLES
 from t2i_assets.corpus.shards import SHARD_GLOB, read_image
+from t2i_assets.corpus.snapshots import HUMAN
 from t2i_assets.corpus.tables import read_table
 
 COLUMNS = (
@@ -20,9 +21,6 @@ COLUMNS = (
     *("width", "height", "original_width", "original_height", "original_sha256", "image_sha256", "phash"),
 )
 """Columns of SAMPLES that every format carries under their own names."""
-
-HUMAN = "human"
-"""Snapshot of the samples of the human set."""
 
 _BATCH = 10_000
 
