@@ -38,7 +38,7 @@ def sure_captions(captioner: Captioner, pictures: Pairs, views: int, seed: int, 
 
 def _captions(captioner: Captioner, pictures: Pairs, views: torch.Generator | None, batch_size: int) -> list[str]:
     texts: list[str] = []
-    device = captioner.model.text_decoder.text_projection.device
+    device = next(captioner.model.parameters()).device
     for start in range(0, len(pictures.keys), batch_size):
         images = pictures.images[start : start + batch_size]
         view = (to_signed(images) if views is None else augment(images, views)).to(device)

@@ -160,7 +160,7 @@ def test_models_are_given_the_human_sets_images_and_latents(
 ) -> None:
     given: dict[str, Mapping[str, Any]] = {}
 
-    def note(context: Any, module: str, config: Any, inputs: Mapping[str, Any], output: Path) -> dict[str, Any]:
+    def note(context: Any, module: str, config: Any, inputs: Mapping[str, Any], output: Path, _: Any) -> dict[str, Any]:
         given[module] = inputs
         (output / "model").write_text(module)
         return {}

@@ -124,10 +124,11 @@ def scorer(evaluation_set, tmp_path_factory) -> Path:
     pq.write_table(pa.table({"caption": [prompt["prompt"] for prompt in read_prompts(evaluation_set)]}), captions)
     run_job(tokenizer.main, vocabulary, TokenizerConfig(), tokenizer.TokenizerInputs(captions=[captions]))
     settings = ClipConfig(embed_dim=16, vision_width=16, text_width=32, text_layers=1)
-    model_config = clip_config(settings, tokenizer.load(vocabulary, settings.context_length).vocab_size)
+    words = tokenizer.load(vocabulary, settings.context_length)
+    model_config = clip_config(settings, words.vocab_size)
     clip.mkdir()
     torch.manual_seed(0)
-    save_clip(build_clip(model_config), model_config, vocabulary, clip)
+    save_clip(build_clip(model_config), model_config, words, clip)
     return clip
 
 

@@ -98,7 +98,7 @@ def job_of(name: str, root: Path) -> tuple[Main, JobConfig, JobInputs, int]:
             return captioner, CaptionerConfig.model_validate({**SMALL, **phases}), CaptionerInputs(**pairs), 16
         case "caption_filter":
             phases = dict.fromkeys(("pretrain", "caption", "finetune"), STEPS)
-            told = {**SMALL, **phases, "text_layers": 1, "embed_dim": 16, "queue": 8}
+            told = {**SMALL, **phases, "text_layers": 2, "embed_dim": 16, "queue": 8}
             return caption_filter, CaptionFilterConfig.model_validate(told), CaptionFilterInputs(**pairs), 12
     layers = root / "layers"
     config = UpsamplerConfig(width=16, heads=2, context_length=48, held_out=0.2, optimizer=OPTIMIZER)

@@ -139,6 +139,7 @@ def stand_in(
     config: Mapping[str, Any],
     inputs: Mapping[str, Any],
     output: Path,
+    _: Any,
 ) -> dict[str, Any]:
     """Write in the place of a job: tables whose texts tell which captioner wrote them, and nothing learned."""
     if module == "training.recaption":
