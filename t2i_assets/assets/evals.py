@@ -1,19 +1,22 @@
 """Pictures for the prompts, scored by judges that no training text or image has met, beside floor and ceiling."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from evaluation import leaderboard as statistics
-from t2i_assets.assets.models import clip_model, latent_diffusion
+from t2i_assets.assets.diffusion import OF_TEXT_ENCODER, latent_diffusion
+from t2i_assets.assets.models import clip_model
+from t2i_assets.config import load_settings
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, EVALS, LEADERBOARD
 from t2i_assets.corpus.tables import read_rows, read_table, write_table
-from t2i_assets.jobs import run_job
+from t2i_assets.jobs import JOB_VERSIONS, run_job
 from t2i_assets.materialize import Result, made, made_everywhere, materialize
 from t2i_assets.metadata import generated_table, score_table
-from t2i_assets.partitions import recipes
+from t2i_assets.partitions import recipes, text_encoder_recipe
 from t2i_assets.resources import Overrides, Pipeline
 from t2i_assets.synthweb.evaluation_set import write_evaluation_set
 from t2i_assets.synthweb.truth import write_truth
@@ -25,6 +28,13 @@ FLOORS = {
     "fid": "real images with shuffled patches",
     "t2i_compbench": "real images against shuffled prompts",
 }
+CONDITIONS: Mapping[str, Sequence[str]] = {
+    "caption": (),
+    "text_embedding": ("clip_model",),
+    "prior": ("clip_model", "diffusion_prior"),
+}
+"""What each condition of generation needs beside the diffusion model."""
+CONDITION = load_settings().generate.condition
 MODULES = {"clip_score": "clip_score", "fid": "frechet", "t2i_compbench": "compbench"}
 
 
@@ -135,24 +145,49 @@ def clip_retrieval(context: dg.AssetExecutionContext, pipeline: Pipeline, config
 @dg.asset(
     **GROUP,
     partitions_def=recipes,
-    deps=[latent_diffusion, evaluation_set],
+    deps=[
+        *(latent_diffusion, evaluation_set),
+        *(dg.AssetDep(name, partition_mapping=OF_TEXT_ENCODER) for name in CONDITIONS[CONDITION]),
+    ],
     kinds={"pytorch", "diffusers"},
-    code_version="2",
+    code_version=JOB_VERSIONS["generate"],
     pool="training",
 )
 def generated_images(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
-    """One image per prompt and seed; the noise of a prompt is the same for every model."""
-    model, prompts = made(pipeline, "latent_diffusion", context.partition_key), made(pipeline, "evaluation_set")
+    """One image per prompt and seed; the noise of a prompt is the same for every model. A model of the unCLIP variant
+    draws from what the preset says: captions, text embeddings, or image embeddings by the diffusion prior."""
+    model = made(pipeline, "latent_diffusion", context.partition_key)
+    condition = pipeline.settings.section("generate", config.overrides).condition
+    told = {name: made(pipeline, name, text_encoder_recipe) for name in CONDITIONS[condition]}
+    return drawn(context, pipeline, config, model, told.get("clip_model"), told.get("diffusion_prior"))
+
+
+def drawn(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    config: Overrides,
+    model: Artifact,
+    clip: Artifact | None,
+    prior: Artifact | None,
+    extra: Mapping[str, Any] | None = None,
+) -> Result:
+    """Draw an image per prompt and seed; ``extra`` are settings that differ from the section's."""
+    asset, prompts = context.asset_key.to_user_string(), made(pipeline, "evaluation_set")
+    of_condition = {name: artifact for name, artifact in (("clip", clip), ("prior", prior)) if artifact is not None}
     return run_job(
         context,
         pipeline,
         config,
         module="training.generate",
         section="generate",
-        path=lambda digest: pipeline.place.evals("generated_images", digest),
-        inputs={"latent_diffusion": model, "evaluation_set": prompts},
-        files={"diffusion": model.path, "prompts": prompts.path / "prompts.parquet"},
-        extra={"model_digest": model.digest},
+        path=lambda digest: pipeline.place.evals(asset, digest),
+        inputs={"latent_diffusion": model, "evaluation_set": prompts, **of_condition},
+        files={
+            "diffusion": model.path,
+            "prompts": prompts.path / "prompts.parquet",
+            **{name: artifact.path for name, artifact in of_condition.items()},
+        },
+        extra={"model_digest": model.digest, **(extra or {})},
         show=lambda artifact: {"examples": generated_table(artifact.path, prompts.path)},
     )
 
@@ -169,21 +204,34 @@ def _metric(name: str, description: str) -> dg.AssetsDefinition:
     )
     def metric(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
         recipe = context.partition_key
-        images, prompts = made(pipeline, "generated_images", recipe), made(pipeline, "evaluation_set")
-        scorer = made(pipeline, METRICS[name])
-        return run_job(
-            context,
-            pipeline,
-            config,
-            module=f"evaluation.{MODULES[name]}",
-            section=name,
-            path=lambda digest: pipeline.place.evals(name, digest),
-            inputs={"generated_images": images, "evaluation_set": prompts, METRICS[name]: scorer},
-            files={"images": images.path, "evaluation_set": prompts.path, "scorer": scorer.path},
-            extra={"recipe": recipe, "model": made(pipeline, "latent_diffusion", recipe).digest},
-        )
+        images, model = made(pipeline, "generated_images", recipe), made(pipeline, "latent_diffusion", recipe)
+        return scored(context, pipeline, config, name, images, model)
 
     return metric
+
+
+def scored(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    config: Overrides,
+    metric: str,
+    images: Artifact,
+    model: Artifact,
+) -> Result:
+    """Score what a model drew, by one metric."""
+    asset, prompts = context.asset_key.to_user_string(), made(pipeline, "evaluation_set")
+    scorer = made(pipeline, METRICS[metric])
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module=f"evaluation.{MODULES[metric]}",
+        section=metric,
+        path=lambda digest: pipeline.place.evals(asset, digest),
+        inputs={"generated_images": images, "evaluation_set": prompts, METRICS[metric]: scorer},
+        files={"images": images.path, "evaluation_set": prompts.path, "scorer": scorer.path},
+        extra={"recipe": context.partition_key, "model": model.digest},
+    )
 
 
 clip_score = _metric("clip_score", "100·cos(image, prompt) by the independent CLIP: DALL·E 3's definition.")

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from t2i_assets.assets.captioner import human_captions
-from t2i_assets.assets.models import autoencoder
+from t2i_assets.assets.diffusion import autoencoder
 from t2i_assets.corpus.snapshots import HUMAN
 from t2i_assets.jobs import run_job
 from t2i_assets.materialize import Result, made, materialize

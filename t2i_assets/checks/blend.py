@@ -9,7 +9,8 @@ from pathlib import Path
 import dagster as dg
 
 from t2i_assets.assets.blend import caption_blend
-from t2i_assets.assets.models import autoregressive_prior, clip_model, diffusion_prior, latent_diffusion
+from t2i_assets.assets.diffusion import latent_diffusion
+from t2i_assets.assets.models import autoregressive_prior, clip_model, diffusion_prior
 from t2i_assets.corpus.artifacts import Artifact, read_artifact
 from t2i_assets.corpus.blend import draw, is_held_out
 from t2i_assets.corpus.blending import EVERYONE, Consumer, recipe_of, table_of

@@ -14,6 +14,8 @@ NAMES = {
     "clip": "CLIP",
     "autoencoder": "autoencoder",
     "diffusion": "latent diffusion",
+    "diffusion_prior": "diffusion prior",
+    "autoregressive_prior": "autoregressive prior",
     "judge": "judge",
     "evaluation_clip": "CLIP that scores",
 }

@@ -32,6 +32,12 @@ class ClaimsConfig(BaseModel):
     diffusion_seeds: int = Field(default=2, ge=1, description="Diffusion models trained on each blend of the sweep.")
     clip_seeds: int = Field(default=3, ge=1, description="CLIPs trained on each blend of the 2×2 ablation.")
     capfilt_seeds: int = Field(default=3, ge=1, description="Captioners and filters trained.")
+    drawing_seeds: int = Field(
+        default=3, ge=1, description="Diffusion models and priors trained for objectives, guidance and priors."
+    )
+    guidance_scales: tuple[float, ...] = Field(
+        default=(1.0, 1.5, 2.0, 3.0, 5.0, 8.0), min_length=2, description="Guidance scales compared; 1 is none."
+    )
     resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples of seeds and images or scenes.")
     interval: float = Field(default=0.95, gt=0, lt=1, description="Mass of the interval.")
 

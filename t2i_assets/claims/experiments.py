@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from t2i_assets.claims import ablation, captions, filtering, sweep, trials
+from t2i_assets.claims import ablation, captions, diffusion, drawings, filtering, sweep, trials
 from t2i_assets.claims.claim import Finding
-from t2i_assets.claims.config import ABLATION, ablation_name, sweep_name
+from t2i_assets.claims.config import ABLATION, ClaimsConfig, ablation_name, sweep_name
+from t2i_assets.claims.scored import Arm, Scores
 from t2i_assets.config import Settings
 from t2i_assets.corpus.artifacts import Artifact, list_refs, read_ref
 from t2i_assets.corpus.home import Home
@@ -18,6 +19,7 @@ from t2i_assets.corpus.tables import read_rows
 from t2i_assets.corpus.verdicts import alt_captions, alt_labels
 from t2i_assets.synthweb.known import Known, read_truth
 
+METRICS = ("clip_score", "fid", "t2i_compbench")
 DESCRIPTIVE = "synthetic_descriptive"
 Row = Mapping[str, Any]
 Needs = Mapping[str, Sequence[str] | None]
@@ -84,6 +86,25 @@ class Evidence:
     def heldout_clip_scores(self, method: str, seed: int) -> list[dict[str, Any]]:
         """Return the SCORES rows of a trial by the independent CLIP."""
         return self.rows(SCORES, "", "heldout_clip_scores", trials.name(method, seed))
+
+    def drawn(self, arms: Mapping[Arm, str]) -> Scores[Arm]:
+        """Return the scores of drawings, by arm."""
+        config = self.settings.claims
+        assert config is not None
+        tables = {
+            arm: [
+                self.scored(drawings.name(of, seed), *(f"drawing_{metric}" for metric in METRICS))
+                for seed in range(config.drawing_seeds)
+            ]
+            for arm, of in arms.items()
+        }
+        return Scores(tables, config)
+
+    def prior(self, kind: drawings.Prior, seed: int) -> Artifact:
+        """Return the prior of a kind and seed; that of seed 0 is the pipeline's own."""
+        if seed:
+            return read_ref(self.home, "prior_replicate", drawings.name(kind, seed))
+        return read_ref(self.home, kind, self.settings.text_encoder_recipe)
 
 
 def filter_finding(evidence: Evidence) -> Finding:
@@ -186,16 +207,36 @@ def sweep_finding(evidence: Evidence) -> Finding:
     """Return the blend sweep."""
     config = evidence.settings.claims
     assert config is not None
-    metrics = ("clip_score", "fid", "t2i_compbench")
     tables = {
         (style, share): [
-            evidence.scored(sweep_name(style, share, seed), *metrics) for seed in range(config.diffusion_seeds)
+            evidence.scored(sweep_name(style, share, seed), *METRICS) for seed in range(config.diffusion_seeds)
         ]
         for style in config.styles
         for share in config.shares
         if share or style == config.styles[0]
     }
-    return sweep.finding(sweep.Sweep(tables, config))
+    return sweep.finding(Scores(tables, config))
+
+
+def guidance_finding(evidence: Evidence) -> Finding:
+    """Return what guidance gives and costs."""
+    assert evidence.settings.claims is not None
+    scales = evidence.settings.claims.guidance_scales
+    return diffusion.guidance_finding(evidence.drawn({scale: drawings.guidance(scale) for scale in scales}))
+
+
+def objectives_finding(evidence: Evidence) -> Finding:
+    """Return which objective of diffusion learns most."""
+    return diffusion.objectives_finding(evidence.drawn({arm: arm for arm in drawings.OBJECTIVES}))
+
+
+def priors_finding(evidence: Evidence) -> Finding:
+    """Return what a prior is for."""
+    scores = evidence.drawn({condition: drawings.unclip(condition) for condition in drawings.CONDITIONS})
+    figures: dict[str, list[Mapping[str, Any]]] = {
+        kind: [evidence.prior(kind, seed).manifest.summary for seed in range(scores.seeds)] for kind in drawings.PRIORS
+    }
+    return diffusion.priors_finding(scores, figures)
 
 
 @dataclass(frozen=True)
@@ -215,6 +256,28 @@ TRIALS: Needs = {"evaluation_set": None, "heldout_captions": None}
 TRUTH: Needs = {"site_truth": None, "shards": None}
 
 CAPFILT = {"captioner": "capfilt_seeds", "caption_filter": "capfilt_seeds"}
+
+JUDGES = dict.fromkeys(("autoencoder", "judge", "evaluation_clip"))
+
+
+def drawing_scores(arms: Callable[[ClaimsConfig], Iterable[str]]) -> Callable[[Settings], Needs]:
+    """Return the need for the scores of the drawings of some arms, at every seed."""
+
+    def needs(settings: Settings) -> Needs:
+        config = settings.claims
+        seeds = range(config.drawing_seeds) if config else range(0)
+        named = [drawings.name(arm, seed) for arm in (arms(config) if config else ()) for seed in seeds]
+        return {f"drawing_{metric}": named for metric in METRICS}
+
+    return needs
+
+
+def prior_needs(settings: Settings) -> Needs:
+    """Return the need for priors and for what is drawn from them."""
+    scores = drawing_scores(lambda _: map(drawings.unclip, drawings.CONDITIONS))(settings)
+    own: dict[str, Sequence[str]] = {kind: [settings.text_encoder_recipe] for kind in drawings.PRIORS}
+    return {**scores, **own, "prior_replicate": None}
+
 
 EXPERIMENTS: dict[str, Experiment] = {
     "filter": Experiment(
@@ -244,13 +307,31 @@ EXPERIMENTS: dict[str, Experiment] = {
     "sweep": Experiment(
         "DALL·E 3's blend sweep: shares and styles of synthetic captions.",
         sweep_finding,
-        lambda settings: {
-            metric: list(settings.claims.sweep() if settings.claims else ())
-            for metric in ("clip_score", "fid", "t2i_compbench")
-        },
+        lambda settings: {metric: list(settings.claims.sweep() if settings.claims else ()) for metric in METRICS},
         {
             **dict.fromkeys(("captioner", "clip", "autoencoder", "judge", "evaluation_clip")),
             "diffusion": "diffusion_seeds",
+        },
+    ),
+    "guidance": Experiment(
+        "The trade-off of guidance: how well captions are followed against how real pictures look.",
+        guidance_finding,
+        drawing_scores(lambda config: map(drawings.guidance, config.guidance_scales)),
+        {"clip": None, **JUDGES, "diffusion": "drawing_seeds"},
+    ),
+    "objectives": Experiment(
+        "Epsilon, v and flow matching at the same steps.",
+        objectives_finding,
+        drawing_scores(lambda _: drawings.OBJECTIVES),
+        {"clip": None, **JUDGES, "diffusion": "drawing_seeds"},
+    ),
+    "priors": Experiment(
+        "What the priors of DALL·E 2 are for: pictures from each, from the text embedding, from the caption alone.",
+        priors_finding,
+        prior_needs,
+        {
+            **{"clip": None, **JUDGES, "diffusion": "drawing_seeds"},
+            **dict.fromkeys(("diffusion_prior", "autoregressive_prior"), "drawing_seeds"),
         },
     ),
 }

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from t2i_assets.claims.claim import Finding, Row
+from t2i_assets.claims.scored import PROMPT_STYLES, SHOWN
 from t2i_assets.claims.statistics import Effect
-from t2i_assets.claims.sweep import PROMPT_STYLES, SHOWN
 
 COLOURS = {"short": "#c2702a", "descriptive": "#2a6fb0"}
 BETTER = {"clip_score": "higher is better", "compositional": "higher is better", "fd_judge": "lower is better"}

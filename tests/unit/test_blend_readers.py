@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from t2i_assets import jobs
-from t2i_assets.assets import blend, human_set, models
+from t2i_assets.assets import blend, diffusion, human_set, models
 from t2i_assets.checks.blend import drawn_in_an_epoch, drawn_in_training
 from t2i_assets.checks.duplicates import held_out
 from t2i_assets.corpus.artifacts import Artifact, Manifest, read_ref
@@ -166,12 +166,12 @@ def test_models_are_given_the_human_sets_images_and_latents(
         return {}
 
     monkeypatch.setattr(jobs, "launch", note)
-    make(pipeline, models.autoencoder)
+    make(pipeline, diffusion.autoencoder)
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("snapshot", [SNAPSHOT])
-        dg.materialize([models.latents], instance=instance, partition_key=SNAPSHOT, resources={"pipeline": pipeline})
+        dg.materialize([diffusion.latents], instance=instance, partition_key=SNAPSHOT, resources={"pipeline": pipeline})
     make(pipeline, human_set.human_latents)
-    for asset in (models.clip_model, models.clip_embeddings, models.latent_diffusion):
+    for asset in (models.clip_model, models.clip_embeddings, diffusion.latent_diffusion):
         make(pipeline, asset, RECIPE)
     people = read_ref(pipeline.place, "human_captions").path
     both = [read_ref(pipeline.place, "shards", SNAPSHOT).path, people]

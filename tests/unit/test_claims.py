@@ -13,6 +13,7 @@ from t2i_assets.claims import ablation, captions, filtering, pages, sweep
 from t2i_assets.claims.budget import budget
 from t2i_assets.claims.claim import Claim
 from t2i_assets.claims.config import ABLATION, ClaimsConfig
+from t2i_assets.claims.scored import PROMPT_STYLES, Scores
 from t2i_assets.claims.statistics import Effect, area_under_curve, estimate, mean_of, ratio_of
 from t2i_assets.config import Settings
 from t2i_assets.corpus.verdicts import VerdictRules
@@ -103,7 +104,7 @@ def scores(arm: tuple[str, float], seed: int, gain: float) -> list[dict[str, Any
     """EVALS rows of one model whose scores rise with the share of synthetic captions times ``gain``."""
     noise = random.Random(f"{arm}/{seed}")
     rows: list[dict[str, Any]] = []
-    for style in sweep.PROMPT_STYLES:
+    for style in PROMPT_STYLES:
         for number in range(60):
             category = CATEGORIES[number % len(CATEGORIES)]
             base = random.Random(number).gauss(0.5, 0.2) + gain * arm[1] + noise.gauss(0, 0.02)
@@ -124,7 +125,7 @@ def scores(arm: tuple[str, float], seed: int, gain: float) -> list[dict[str, Any
 def test_a_sweep_finds_the_effect_that_is_there(gain: float, verdict: str) -> None:
     arms = [("descriptive", share) for share in (0.0, 0.65, 0.95, 1.0)]
     tables = {arm: [scores(arm, seed, gain) for seed in range(2)] for arm in arms}
-    found = sweep.finding(sweep.Sweep(tables, CONFIG))
+    found = sweep.finding(Scores(tables, CONFIG))
     verdicts = {claim.name: claim.verdict for claim in found.claims}
     assert verdicts["descriptive_captions_help"] == verdict
     assert verdicts["descriptive_captions_compose"] == verdict
@@ -136,14 +137,14 @@ def test_a_sweep_finds_the_effect_that_is_there(gain: float, verdict: str) -> No
 def test_a_sweep_without_effect_stays_undecided() -> None:
     arms = [("descriptive", 0.0), ("descriptive", 0.95)]
     tables = {arm: [scores(("same", 0.0), seed, 0.0) for seed in range(2)] for arm in arms}
-    (claim, *_) = sweep.finding(sweep.Sweep(tables, CONFIG)).claims
+    (claim, *_) = sweep.finding(Scores(tables, CONFIG)).claims
     assert claim.verdict == "undecided"
     assert claim.effect.value == 0
 
 
 def test_the_default_arms_try_every_claim() -> None:
     arms = [(style, share) for style in CONFIG.styles for share in CONFIG.shares if share or style == CONFIG.styles[0]]
-    found = sweep.finding(sweep.Sweep({arm: [scores(arm, 0, 0.3)] for arm in arms}, CONFIG))
+    found = sweep.finding(Scores({arm: [scores(arm, 0, 0.3)] for arm in arms}, CONFIG))
     assert len(found.claims) == 8
     assert any("not over trainings" in note for note in found.notes)
 
@@ -152,7 +153,7 @@ def test_a_missing_score_is_named() -> None:
     rows = [row for row in scores(("descriptive", 0.0), 0, 0.0) if row["scene_id"] != "color-6"]
     whole = scores(("descriptive", 0.0), 0, 0.0)
     with pytest.raises(ValueError, match="clip_score of descriptive prompts is missing for 1 scenes"):
-        sweep.Sweep({("descriptive", 0.0): [whole], ("descriptive", 0.95): [rows]}, CONFIG)
+        Scores({("descriptive", 0.0): [whole], ("descriptive", 0.95): [rows]}, CONFIG)
 
 
 def hits(arm: str, seed: int) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from t2i_assets import jobs
-from t2i_assets.assets import blend, capfilt, captioner, duplicates, models
+from t2i_assets.assets import blend, capfilt, captioner, diffusion, duplicates, models
 from t2i_assets.corpus.artifacts import Artifact, list_refs, read_ref
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, IMAGE_EMBEDDINGS, SCORES, VERDICTS
@@ -122,14 +122,14 @@ def test_a_changed_word_list_rejudges_and_an_unchanged_one_that_moved_does_not(
     assert judged(tmp_path / "b" / "words.txt", "# moved\ndirigible\nred\n") == (second, some)
 
 
-WHOLE_ASSETS = [captioner.captioner, captioner.caption_filter, models.autoencoder]
+WHOLE_ASSETS = [captioner.captioner, captioner.caption_filter, diffusion.autoencoder]
 BY_SNAPSHOT = [
-    *(capfilt.synthetic_captions, capfilt.caption_scores, capfilt.filtered_captions, models.latents),
+    *(capfilt.synthetic_captions, capfilt.caption_scores, capfilt.filtered_captions, diffusion.latents),
     *(duplicates.near_duplicates, duplicates.image_features, duplicates.semantic_duplicates, duplicates.contamination),
 ]
 BY_RECIPE = [
     *(blend.caption_blend, models.clip_model, models.clip_embeddings, models.diffusion_prior),
-    *(models.autoregressive_prior, models.latent_diffusion),
+    *(models.autoregressive_prior, diffusion.latent_diffusion),
 ]
 
 

@@ -1,34 +1,19 @@
-"""The experiments: what is trained and measured to try the claims of the field, and what was found.
-
-Part of the graph where the preset has a section ``claims``. The models of the blends are partitions of the ordinary
-assets (``latent_diffusion``, ``clip_model`` …); here is what is there for the experiments alone.
-"""
+"""Captioners and filters at further seeds, and what they make of held-out pictures and of the crawl."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
 from t2i_assets.assets.captioner import caption_filter, captioner, human_captions, tokenizer, trained_on_pairs
+from t2i_assets.assets.claims.group import CONFIG, GROUP, TRAINED
 from t2i_assets.assets.crawl import shards
 from t2i_assets.assets.evals import evaluation_clip, evaluation_set
 from t2i_assets.claims import trials
-from t2i_assets.claims.budget import budget
-from t2i_assets.claims.config import ClaimsConfig
-from t2i_assets.claims.experiments import EXPERIMENTS, Evidence, Experiment
-from t2i_assets.claims.pages import as_markdown_claims, dump
-from t2i_assets.config import load_settings
 from t2i_assets.corpus.artifacts import Artifact
-from t2i_assets.corpus.word_lists import read_word_lists
 from t2i_assets.jobs import JOB_VERSIONS, run_job
-from t2i_assets.materialize import Result, made, made_everywhere, materialize, paths
+from t2i_assets.materialize import Result, made, made_everywhere, paths
 from t2i_assets.resources import Overrides, Pipeline
-
-GROUP = {"group_name": "claims", "owners": ["team:captions"]}
-TRAINED = {**GROUP, "kinds": {"pytorch"}, "pool": "training"}
-CONFIG = load_settings().claims or ClaimsConfig()
 
 every_seed = dg.StaticPartitionsDefinition([str(seed) for seed in range(CONFIG.capfilt_seeds)])
 further_seeds = dg.StaticPartitionsDefinition([str(seed) for seed in range(1, CONFIG.capfilt_seeds)])
@@ -207,53 +192,7 @@ def _scores(
     )
 
 
-def _finding(name: str, experiment: Experiment) -> dg.AssetsDefinition:
-    needs = experiment.needs(load_settings())
-
-    def dependency(asset: str, partitions: Any) -> dg.AssetDep:
-        mapping = None if partitions is None else dg.SpecificPartitionsPartitionMapping(list(partitions))
-        return dg.AssetDep(asset, partition_mapping=mapping)
-
-    @dg.asset(
-        name=f"{name}_finding",
-        description=experiment.tries,
-        **GROUP,
-        deps=[dependency(asset, partitions) for asset, partitions in needs.items()],
-        code_version="3",
-        kinds={"json"},
-    )
-    def finding(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Result:
-        evidence = Evidence(pipeline.place, pipeline.settings)
-        rules = pipeline.settings.verdicts
-
-        def write(out: Path) -> dict[str, Any]:
-            found = replace(experiment.find(evidence), budget=budget(pipeline.settings, experiment.models))
-            (out / "finding.json").write_text(dump(found))
-            return {claim.name: f"{claim.verdict}: {claim.effect}" for claim in found.claims}
-
-        return materialize(
-            context,
-            pipeline,
-            path=lambda digest: pipeline.place.evals(f"{name}_finding", digest),
-            config={
-                "claims": CONFIG.model_dump(mode="json"),
-                "verdicts": rules.model_dump(mode="json"),
-                "word_lists": [words.identity for words in read_word_lists(rules.word_lists)],
-            },
-            inputs={
-                f"{asset}/{partition}": artifact
-                for asset, found in evidence.artifacts(needs).items()
-                for partition, artifact in found.items()
-            },
-            write=write,
-            show=lambda artifact: {"claims": dg.MetadataValue.md(as_markdown_claims(artifact.path / "finding.json"))},
-        )
-
-    return finding
-
-
 assets = [
     *(captioner_replicate, caption_filter_replicate, heldout_captions, heldout_scores, heldout_clip_scores),
     *(alt_text_scores, capfilt_sharing),
-    *(_finding(name, experiment) for name, experiment in EXPERIMENTS.items()),
 ]
