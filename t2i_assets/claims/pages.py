@@ -10,7 +10,8 @@ from typing import Any
 from t2i_assets.claims.claim import Claim, Finding, Row
 from t2i_assets.claims.statistics import Effect
 
-SWEEP_PICTURE = "images/claims-sweep.svg"
+PICTURES = {name: f"images/claims-{name}.svg" for name in ("sweep", "guidance")}
+"""Findings that are drawn, and where."""
 
 INTRODUCTION = """\
 # Claims
@@ -81,7 +82,7 @@ def as_markdown(findings: Sequence[Finding], interval: float) -> str:
             claims_table(finding.claims),
             _table(finding.columns, finding.rows),
         ]
-        picture = f"![{finding.title}]({SWEEP_PICTURE})" if finding.name == "sweep" else ""
+        picture = f"![{finding.title}]({PICTURES[finding.name]})" if finding.name in PICTURES else ""
         parts += [*lines, picture, *finding.notes]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 

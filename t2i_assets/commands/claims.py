@@ -15,7 +15,8 @@ from t2i_assets.commands.options import clear_errors, home_option
     "--only",
     multiple=True,
     metavar="EXPERIMENT",
-    help="Run this experiment: filter, captions, ablation, rejections or sweep; may be repeated. Default: all.",
+    help="Run this experiment: filter, captions, ablation, rejections, sweep, guidance, objectives or priors; may be "
+    "repeated. Default: all.",
 )
 @click.option(
     "--out",
@@ -35,8 +36,8 @@ def claims(home: Path, preset: str, workers: int, only: tuple[str, ...], out: Pa
     from rich.table import Table
 
     from t2i_assets.claims.experiments import EXPERIMENTS
-    from t2i_assets.claims.figure import draw_sweep
-    from t2i_assets.claims.pages import SWEEP_PICTURE, load, write_claims
+    from t2i_assets.claims.figure import FIGURES
+    from t2i_assets.claims.pages import PICTURES, load, write_claims
     from t2i_assets.config import Environment, SettingsError, load_settings
     from t2i_assets.corpus.artifacts import list_refs
     from t2i_assets.corpus.catalog import build_catalog
@@ -59,8 +60,8 @@ def claims(home: Path, preset: str, workers: int, only: tuple[str, ...], out: Pa
     findings = [load(artifact.path / "finding.json") for artifact in made]
     write_claims(findings, settings.claims.interval, out)
     for finding in findings:
-        if finding.name == "sweep":
-            draw_sweep(finding, out / SWEEP_PICTURE)
+        if finding.name in FIGURES:
+            FIGURES[finding.name](finding, out / PICTURES[finding.name])
     table = Table("claim", "effect", "verdict", title="Claims", title_justify="left")
     for finding in findings:
         for claim in finding.claims:

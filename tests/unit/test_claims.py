@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,19 @@ import pytest
 
 from evaluation.caption_metrics import evaluate_captions
 from evaluation.leaderboard import CATEGORIES
-from t2i_assets.claims import ablation, captions, filtering, pages, sweep
+from t2i_assets.claims import ablation, captions, diffusion, drawings, filtering, pages, sweep
 from t2i_assets.claims.budget import budget
 from t2i_assets.claims.claim import Claim
 from t2i_assets.claims.config import ABLATION, ClaimsConfig
+from t2i_assets.claims.figure import FIGURES
+from t2i_assets.claims.pages import PICTURES
 from t2i_assets.claims.scored import PROMPT_STYLES, Scores
 from t2i_assets.claims.statistics import Effect, area_under_curve, estimate, mean_of, ratio_of
 from t2i_assets.config import Settings
 from t2i_assets.corpus.verdicts import VerdictRules
 from t2i_assets.synthweb.language import descriptive, say_all, write
 from t2i_assets.synthweb.scenes import sample_scene
+from training.config import DiffusionConfig, GenerateConfig
 
 CONFIG = ClaimsConfig(resamples=300)
 EVEN = np.ones
@@ -288,3 +292,62 @@ def test_pages_tell_what_was_found_and_read_it_back() -> None:
 def test_the_exact_caption_is_what_can_be_said() -> None:
     scene = sample_scene(random.Random(4), "trio")
     assert captions.facts_of(write(say_all(scene))) == captions.facts_shown(scene)
+
+
+def test_strong_guidance_is_told_from_a_little() -> None:
+    arms = {1.0: ("descriptive", 0.2), 2.0: ("descriptive", 0.8), 8.0: ("descriptive", 0.0)}
+    tables = {scale: [scores(arm, seed, 0.5) for seed in range(2)] for scale, arm in arms.items()}
+    found = diffusion.guidance_finding(Scores(tables, CONFIG))
+    assert [row["guidance scale"] for row in found.rows] == ["1", "2", "8"]
+    assert {claim.name: claim.verdict for claim in found.claims} == {
+        "guidance_follows_captions": "confirmed",
+        "guidance_composes": "confirmed",
+        "strong_guidance_costs_realism": "confirmed",
+    }
+
+
+def test_objectives_are_compared_at_the_same_steps() -> None:
+    gains = {"epsilon": 0.5, "v": 0.9, "flow": 0.2}
+    tables = {arm: [scores(("descriptive", gain), seed, 0.5) for seed in range(2)] for arm, gain in gains.items()}
+    verdicts = [claim.verdict for claim in diffusion.objectives_finding(Scores(tables, CONFIG)).claims]
+    assert verdicts == ["confirmed", "confirmed", "refuted"]
+
+
+def test_a_prior_stands_beside_its_cosine_and_what_it_replaces() -> None:
+    gains = dict(zip(drawings.CONDITIONS, (0.1, 0.5, 0.9, 0.7), strict=True))
+    tables = {arm: [scores(("descriptive", gain), seed, 0.5) for seed in range(2)] for arm, gain in gains.items()}
+    figures = {
+        kind: [{"val/cosine": cosine, "val/cosine_of_text_embedding": 0.8}] * 2
+        for kind, cosine in zip(drawings.PRIORS, (0.95, 0.9), strict=True)
+    }
+    found = diffusion.priors_finding(Scores(tables, CONFIG), figures)
+    assert {claim.verdict for claim in found.claims} == {"confirmed"}
+    assert [row["cosine to true image embedding"] for row in found.rows] == [None, "0.800", "0.950", "0.900"]
+
+
+def test_every_drawing_has_its_model_and_its_prior() -> None:
+    config = ClaimsConfig(drawing_seeds=2, guidance_scales=(1.0, 1.5))
+    models, told = drawings.models(config), drawings.drawings(config, {"steps": 5, "guidance_scale": 2.0})
+    assert {drawing.model for drawing in told.values()} == set(models)
+    for kind in drawings.PRIORS:
+        drawing = told[f"unclip_{kind}-1"]
+        assert (drawing.prior, drawing.seed, models[drawing.model][0]) == (kind, 1, 1)
+        assert drawings.priors(config)[f"{kind}-1"] == (kind, 1)
+    assert told["guidance_1p5-0"].generate == {"sampler": {"steps": 5, "guidance_scale": 1.5}}
+    for drawing in told.values():
+        GenerateConfig.model_validate(drawing.generate)
+    for _, differs in models.values():
+        DiffusionConfig.model_validate(differs)
+
+
+def test_findings_are_drawn_alike_every_time(tmp_path: Path) -> None:
+    scales = {scale: [scores(("descriptive", scale / 8), 0, 0.5)] for scale in (1.0, 2.0, 8.0)}
+    arms = {("descriptive", share): [scores(("descriptive", share), 0, 0.5)] for share in (0.0, 0.95)}
+    found = [sweep.finding(Scores(arms, CONFIG)), diffusion.guidance_finding(Scores(scales, CONFIG))]
+    for finding in found:
+        for again in ("first", "second"):
+            FIGURES[finding.name](finding, tmp_path / again / PICTURES[finding.name])
+        first, second = ((tmp_path / again / PICTURES[finding.name]).read_text() for again in ("first", "second"))
+        assert first == second
+        assert "CLIP score" in first
+    assert all(picture in pages.as_markdown(found, 0.95) for picture in PICTURES.values())
