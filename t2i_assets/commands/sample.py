@@ -1,6 +1,7 @@
 """``t2i sample``: pictures for prompts from the command line."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -28,11 +29,12 @@ class Seeds(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         if isinstance(value, tuple):
             return value
-        try:
-            ranges = [[int(end) for end in part.split("-")] for part in value.split(",")]
-            seeds = tuple(seed for ends in ranges for seed in range(ends[0], ends[-1] + 1))
-        except ValueError:
+        if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", value):
             self.fail(f"{value!r} is not like 0-7 or 0,3,5", param, ctx)
+        ranges = [[int(end) for end in part.split("-")] for part in value.split(",")]
+        if any(ends[-1] - ends[0] >= MOST_SEEDS for ends in ranges):
+            self.fail(f"{value!r} names too many seeds: name 1 to {MOST_SEEDS}", param, ctx)
+        seeds = tuple(seed for ends in ranges for seed in range(ends[0], ends[-1] + 1))
         if not 0 < len(seeds) <= MOST_SEEDS:
             self.fail(f"{value!r} names {len(seeds)} seeds: name 1 to {MOST_SEEDS}", param, ctx)
         return seeds
@@ -42,7 +44,7 @@ class Seeds(click.ParamType):
 @click.argument("prompts", nargs=-1, required=True)
 @home_option
 @preset_option
-@click.option("--model", help="Diffusion model: a recipe, a digest or a directory; default: the preset's first recipe.")
+@click.option("--model", help="Diffusion model: a recipe, a digest or a directory; default: text_encoder_recipe.")
 @click.option(
     "--condition",
     type=click.Choice(["caption", "text_embedding", "prior"]),
@@ -83,6 +85,8 @@ def sample(
     from t2i_assets.config import load_settings
     from t2i_assets.corpus.home import Home
 
+    condition = condition or ("caption" if prior is None else "prior")
+    require_what_is_read(condition, {"--prior": prior, "--clip": clip, "--caption-beside": caption_beside})
     settings, place = load_settings(preset), Home(home.resolve())
     told = {"steps": steps, "guidance_scale": guidance, "guidance_rescale": rescale, "sampler": sampler}
     section = settings.section(
@@ -91,7 +95,6 @@ def sample(
     drawn_by = find(place, MODEL, model or settings.text_encoder_recipe)
     if not (drawn_by / INDEX).exists():
         raise click.ClickException(f"{drawn_by} is no saved diffusion model: it has no {INDEX}")
-    condition = condition or ("caption" if prior is None else "prior")
     config = {
         **section.model_dump(mode="json"),
         "prompts": prompts,
@@ -102,28 +105,35 @@ def sample(
     inputs = {"diffusion": str(drawn_by)}
     if condition != "caption":
         inputs["clip"] = str(find(place, "clip_model", clip) if clip else clip_of(place, drawn_by))
-    if condition == "prior":
-        if prior is None:
-            raise click.UsageError(f"condition prior needs --prior: {', '.join(PRIORS)}, a digest or a directory")
+    if prior is not None:
         inputs["prior"] = str(find_prior(place, prior, Path(inputs["clip"])))
     draw(config, inputs, out)
     click.echo(f"{len(prompts) * len(seeds)} pictures by {drawn_by}: {out}")
 
 
+def require_what_is_read(condition: str, given: dict[str, Any]) -> None:
+    """Raise click.UsageError where an option is given that the condition does not read, or --prior is missing."""
+    if condition == "prior" and not given["--prior"]:
+        raise click.UsageError(f"condition prior needs --prior: {', '.join(PRIORS)}, a digest or a directory")
+    read = {"caption": (), "text_embedding": ("--clip", "--caption-beside"), "prior": tuple(given)}[condition]
+    idle = [option for option, value in given.items() if value and option not in read]
+    if idle:
+        raise click.UsageError(f"condition {condition} does not read {idle[0]}: leave it out, or set another condition")
+
+
 def find(home: "Home", asset: str, asked: str) -> Path:
-    """Return the directory of a model: one that is named, what a partition holds now, or that of a digest.
+    """Return the directory of a model: what a partition holds now, one that is named, or that of a digest.
 
     Raises click.ClickException, saying what there is, where no model or several answer to the name.
     """
     from t2i_assets.corpus.artifacts import list_refs
 
-    if Path(asked).is_dir():
-        return Path(asked).resolve()
     refs = list_refs(home, asset)
     if asked in refs:
         return refs[asked].path
-    kind = home.model(asset.removesuffix("_model"), asked)
-    found = sorted(path.parent for path in kind.parent.glob(f"{asked}*/manifest.json"))
+    if Path(asked).is_dir():
+        return Path(asked).resolve()
+    found = with_digest(home, asset, asked)
     if len(found) == 1:
         return found[0]
     if found:
@@ -132,6 +142,14 @@ def find(home: "Home", asset: str, asked: str) -> Path:
     raise click.ClickException(
         f"there is no {asset} {asked!r} in {home.root}: name a directory or one of {', '.join(known) or 'none so far'}"
     )
+
+
+def with_digest(home: "Home", asset: str, beginning: str) -> list[Path]:
+    """Return the directories of the models whose digest begins so."""
+    if not beginning.isalnum():
+        return []
+    place = home.model(asset.removesuffix("_model"), beginning)
+    return sorted(path.parent for path in place.parent.glob(f"{beginning}*/manifest.json"))
 
 
 def clip_of(home: "Home", model: Path) -> Path:
@@ -148,18 +166,32 @@ def clip_of(home: "Home", model: Path) -> Path:
 
 
 def find_prior(home: "Home", asked: str, clip: Path) -> Path:
-    """Return a prior: of a kind the one that lives in the space of ``clip``, else by digest or directory."""
-    from t2i_assets.corpus.artifacts import list_refs
+    """Return a prior: of a kind the one that lives in the space of ``clip``, else by digest or directory.
+
+    Raises click.ClickException where there is none, or it is known to live in the space of another CLIP.
+    """
+    from t2i_assets.corpus.artifacts import list_refs, read_artifact
 
     if asked in PRIORS:
         for artifact in list_refs(home, asked).values():
             if artifact.manifest.inputs.get("clip_model") == clip.name:
                 return artifact.path
         raise click.ClickException(f"no {asked} in {home.root} was trained on embeddings of the CLIP {clip.name}")
-    if Path(asked).is_dir():
-        return Path(asked).resolve()
-    kinds = [kind for kind in PRIORS if list(home.model(kind, asked).parent.glob(f"{asked}*/manifest.json"))]
-    return find(home, kinds[0] if kinds else PRIORS[0], asked)
+    found = [kind for kind in PRIORS if with_digest(home, kind, asked)]
+    if not found and not Path(asked).is_dir():
+        known = [f"{kind} {artifact.digest}" for kind in PRIORS for artifact in list_refs(home, kind).values()]
+        raise click.ClickException(
+            f"there is no prior {asked!r} in {home.root}: name {' or '.join(PRIORS)}, a directory, or the digest of "
+            f"one of {', '.join(known) or 'none so far'}"
+        )
+    prior = find(home, found[0] if found else PRIORS[0], asked)
+    made, space = read_artifact(prior), read_artifact(clip)
+    learned_in = made.manifest.inputs.get("clip_model") if made else None
+    if space is not None and learned_in not in (None, space.digest):
+        raise click.ClickException(
+            f"{prior} was trained on embeddings of the CLIP {learned_in}, but here is the CLIP {space.digest}"
+        )
+    return prior
 
 
 def draw(config: dict[str, Any], inputs: dict[str, str], out: Path) -> None:
@@ -170,7 +202,8 @@ def draw(config: dict[str, Any], inputs: dict[str, str], out: Path) -> None:
         command = [sys.executable, "-m", "training.sample", "--job", str(job)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode != 0:
-            said = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
-            raise click.ClickException(f"training.sample ended with code {done.returncode}: {said[-1]}")
+            said = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+            said = re.sub(r"^(error: |training\.[\w.]+Error: )", "", said)
+            raise click.ClickException(f"training.sample ended with code {done.returncode}: {said}")
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(Path(directory) / "grid.png", out)

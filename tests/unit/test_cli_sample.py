@@ -80,19 +80,73 @@ def test_a_model_is_found_by_recipe_digest_and_directory(home: Home, tmp_path: P
     assert f"{tmp_path} is no saved diffusion model: it has no model_index.json" in result.output
 
 
-def test_an_unknown_model_is_told_with_what_there_is(home: Home) -> None:
-    result = run(home, "a red star", "--model", "nothing")
+@pytest.mark.parametrize("asked", ["nothing", "/no/such/directory", "no/such", "*", "["])
+def test_an_unknown_model_is_told_with_what_there_is(home: Home, asked: str) -> None:
+    result = run(home, "a red star", "--model", asked)
     assert result.exit_code == 1
-    assert "there is no latent_diffusion 'nothing'" in result.output
-    assert f"blend_95_5 ({DIGEST})" in result.output
+    there_is = f"name a directory or one of blend_95_5 ({DIGEST})"
+    assert result.output == f"Error: there is no latent_diffusion {asked!r} in {home.root}: {there_is}\n"
+
+
+def test_a_recipe_is_meant_before_a_directory_of_its_name(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blend_95_5").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find(home, "latent_diffusion", "blend_95_5") == home.model("latent_diffusion", DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--condition", "prior"], "condition prior needs --prior"),
+        (["--condition", "caption", "--prior", "d1"], "condition caption does not read --prior"),
+        (["--condition", "text_embedding", "--prior", "d1"], "condition text_embedding does not read --prior"),
+        (["--clip", CLIP], "condition caption does not read --clip"),
+        (["--caption-beside"], "condition caption does not read --caption-beside"),
+    ],
+)
+def test_an_option_that_says_nothing_is_refused(home: Home, options: list[str], says: str) -> None:
+    result = run(home, "a red star", *options)
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--steps", "150"], "ddim cannot part 1000 timesteps into 150 steps: take 142 or 166 steps, or sampler dpm++"),
+        (["--prior", "d1"], "condition prior needs a model that takes image embeddings"),
+    ],
+)
+def test_what_the_model_cannot_do_is_told_in_one_line(home: Home, options: list[str], says: str) -> None:
+    result = run(home, "a red star", *options)
+    assert result.exit_code == 1
+    [line] = result.output.splitlines()
+    assert line.startswith(f"Error: training.sample ended with code 1: {says}")
 
 
 def test_the_prior_of_a_kind_is_the_one_that_knows_the_clip(home: Home) -> None:
     assert find_prior(home, "diffusion_prior", home.model("clip", CLIP)) == home.model("diffusion_prior", "d1")
-    assert find_prior(home, "d0", home.model("clip", CLIP)) == home.model("diffusion_prior", "d0")
+    assert find_prior(home, "d1", home.model("clip", CLIP)) == home.model("diffusion_prior", "d1")
     result = run(home, "a red star", "--prior", "autoregressive_prior")
     assert result.exit_code == 1
     assert f"no autoregressive_prior in {home.root} was trained on embeddings of the CLIP {CLIP}" in result.output
+
+
+@pytest.mark.parametrize("by", ["digest", "directory"])
+def test_a_prior_of_another_clip_is_refused(home: Home, by: str) -> None:
+    asked = "d0" if by == "digest" else str(home.model("diffusion_prior", "d0"))
+    result = run(home, "a red star", "--prior", asked)
+    assert result.exit_code == 1
+    assert f"was trained on embeddings of the CLIP another, but here is the CLIP {CLIP}" in result.output
+
+
+def test_an_unknown_prior_is_told_with_what_there_is(home: Home) -> None:
+    result = run(home, "a red star", "--prior", "/no/such/prior")
+    assert result.exit_code == 1
+    assert "there is no prior '/no/such/prior'" in result.output
+    assert "diffusion_prior d0, diffusion_prior d1" in result.output
 
 
 @pytest.mark.parametrize(("text", "seeds"), [("0-3", (0, 1, 2, 3)), ("5", (5,)), ("0,3,7-8", (0, 3, 7, 8))])
@@ -100,7 +154,7 @@ def test_seeds_are_ranges_and_lists(text: str, seeds: tuple[int, ...]) -> None:
     assert Seeds().convert(text, None, None) == seeds
 
 
-@pytest.mark.parametrize("text", ["x", "3-1", "", "0-999"])
+@pytest.mark.parametrize("text", ["x", "3-1", "", "0-999", "1-2-3", "-1", "0-99999999999999"])
 def test_seeds_that_are_none_are_refused(home: Home, text: str) -> None:
     result = run(home, "a red star", "--seeds", text)
     assert result.exit_code == 2
