@@ -4,17 +4,31 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+)
 from torch import Tensor
 
 from training.config import DiffusionConfig, SamplerConfig
 from training.models.diffusion import build_unet
 from training.models.objectives import Scheduler, build_scheduler
-from training.models.sampling import SamplerMismatchError, generator_for, rescaled, sample, starting_noise
+from training.models.sampling import (
+    SamplerMismatchError,
+    build_sampler,
+    generator_for,
+    rescaled,
+    sample,
+    starting_noise,
+)
 from training.text_encoders.protocol import Condition
 
 MEAN, STD = 0.7, 0.5
 NOTHING = Condition.of_text(torch.zeros(1, 1, 1), torch.zeros(1, 1))
+NOTHING_TOLD = (NOTHING.states, NOTHING.embeddings)
+CPU = torch.device("cpu")
 
 
 class PerfectModel(torch.nn.Module):
@@ -130,6 +144,52 @@ def test_a_sampler_for_another_objective_is_refused() -> None:
         sample(
             PerfectModel(noised), noised, torch.zeros(1, 1, 2, 2), repeated(1), NOTHING, SamplerConfig(sampler="euler")
         )
+
+
+def test_a_number_of_steps_that_a_sampler_cannot_take_is_refused() -> None:
+    scheduler, flow = build_scheduler(DiffusionConfig()), build_scheduler(DiffusionConfig(prediction="flow"))
+    with pytest.raises(SamplerMismatchError, match="1000 timesteps into 150 steps: take 142 or 166 steps"):
+        build_sampler(scheduler, SamplerConfig(steps=150), CPU)
+    for sampler in ("ddim", "ddpm", "dpm++"):
+        with pytest.raises(SamplerMismatchError, match="1001 steps are more than the 1000 timesteps"):
+            build_sampler(scheduler, SamplerConfig(sampler=sampler, steps=1001), CPU)
+    assert len(build_sampler(flow, SamplerConfig(steps=150), CPU).timesteps) == 150
+
+
+@pytest.mark.parametrize("steps", [12, 30, 60, 142, 166])
+def test_steps_that_nearly_part_the_schedule_still_give_the_data_back(steps: int) -> None:
+    scheduler = build_scheduler(DiffusionConfig())
+    noise = starting_noise([generator_for("n", 0)], (1, 80, 80))
+    config = SamplerConfig(steps=steps, guidance_scale=1)
+    drawn = sample(PerfectModel(scheduler), scheduler, noise, repeated(1), NOTHING, config)
+    assert abs(drawn.mean() - MEAN) < 0.025
+    assert abs(drawn.std() - STD) < 0.8 / steps + 0.02
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm++"])
+@pytest.mark.parametrize("model", ["v", "epsilon"])
+def test_a_sampler_is_the_scheduler_of_diffusers_that_its_users_would_build(model: str, sampler: str) -> None:
+    config = DiffusionConfig(prediction=model, noise_schedule="scaled_linear")
+    told = {
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "prediction_type": "epsilon" if model == "epsilon" else "v_prediction",
+        "timestep_spacing": "leading" if model == "epsilon" else "trailing",
+        "steps_offset": 1,
+    }
+    kinds = {"ddim": DDIMScheduler, "ddpm": DDPMScheduler, "dpm++": DPMSolverMultistepScheduler}
+    theirs = kinds[sampler](**told, **({} if sampler == "dpm++" else {"clip_sample": False}))
+    theirs.set_timesteps(10)
+    scheduler = build_scheduler(config)
+    latents = noise = starting_noise([generator_for("n", 0)], (1, 8, 8))
+    added = {"generator": generator_for("n", 1)} if sampler == "ddpm" else {}
+    for timestep in theirs.timesteps:
+        prediction = PerfectModel(scheduler)(latents, timestep, *NOTHING_TOLD).sample
+        latents = theirs.step(prediction, timestep, latents, **added).prev_sample
+    settings = SamplerConfig(sampler=sampler, steps=10, guidance_scale=1)
+    ours = sample(PerfectModel(scheduler), scheduler, noise, repeated(1), NOTHING, settings, [generator_for("n", 1)])
+    torch.testing.assert_close(ours, latents)
 
 
 def repeated(count: int) -> Condition:

@@ -67,7 +67,7 @@ def test_timesteps_of_a_batch_cover_the_schedule_evenly() -> None:
         assert (timesteps // 50).tolist() == list(range(20))
 
 
-def test_min_snr_weights_favour_noisy_timesteps_and_keep_the_scale() -> None:
+def test_min_snr_weighs_each_sample_whatever_its_batch() -> None:
     latents = torch.randn(40, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     scheduler = build_scheduler(EVEN)
     weighted, error, timesteps = diffusion_loss(
@@ -76,8 +76,18 @@ def test_min_snr_weights_favour_noisy_timesteps_and_keep_the_scale() -> None:
     alphas = scheduler.alphas_cumprod[timesteps]
     snr = alphas / (1 - alphas)
     weights = torch.minimum(snr, torch.tensor(5.0)) / (snr + 1)
-    torch.testing.assert_close(weighted, (weights * error).sum() / weights.sum())
+    torch.testing.assert_close(weighted, (weights * error).mean())
     assert weights[0] < weights[15]
+
+
+def test_min_snr_leaves_a_lone_sample_without_signal_a_loss_of_zero() -> None:
+    config = MIN_SNR.model_copy(update={"zero_terminal_snr": True})
+    scheduler = build_scheduler(config)
+    scheduler.alphas_cumprod = torch.zeros_like(scheduler.alphas_cumprod)  # every timestep is the last
+    latents = torch.randn(1, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    loss, error, _ = diffusion_loss(Echo(), scheduler, latents, EMPTY, config, torch.Generator().manual_seed(1))
+    assert loss == 0
+    assert error > 0
 
 
 def test_figures_by_timestep_name_the_quarters() -> None:

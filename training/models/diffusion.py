@@ -108,7 +108,6 @@ def diffusion_loss(
     weights = torch.ones_like(error)
     if config.min_snr_gamma:
         weights = objective.min_snr_weights(noised.snr, config.min_snr_gamma)
-        weights = weights / weights.mean()
     return (weights * error).mean(), error.detach(), noised.timesteps
 
 

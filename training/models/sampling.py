@@ -19,11 +19,13 @@ from training.models.diffusion import predict
 from training.models.objectives import Scheduler
 from training.text_encoders.protocol import Condition
 
+MOST_DRIFT = 0.05  # of a step of DDIM, by diffusers' whole number of timesteps in it
+
 Sampler: TypeAlias = DDIMScheduler | DDPMScheduler | DPMSolverMultistepScheduler | FlowMatchEulerDiscreteScheduler
 
 
 class SamplerMismatchError(ValueError):
-    """The sampler does not go with what the model predicts; the message names both."""
+    """The sampler does not go with what the model predicts, or with its timesteps; the message names both."""
 
 
 @torch.no_grad()
@@ -64,13 +66,17 @@ def sample(
 
 
 def build_sampler(scheduler: Scheduler, config: SamplerConfig, device: torch.device) -> Sampler:
-    """Return the configured sampler over the schedule that a model was trained on, its steps set."""
+    """Return the configured sampler over the schedule that a model was trained on, its steps set.
+
+    Raises SamplerMismatchError where it cannot draw from such a model, or not in that many steps.
+    """
     flow = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
     name = ("euler" if flow else "ddim") if config.sampler == "auto" else config.sampler
     if (name == "euler") != flow:
         trained = "flow matching" if flow else f"{scheduler.config.prediction_type} on a noise schedule"
         choice = "euler" if flow else "ddim, ddpm or dpm++"
         raise SamplerMismatchError(f"sampler {name} does not go with a model trained by {trained}: choose {choice}")
+    _require_steps(name, config.steps, scheduler.config.num_train_timesteps)
     if name == "euler":
         sampler: Sampler = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
         # evenly from noise to data; the scheduler's own steps spend the last one on a thousandth of the way
@@ -80,6 +86,24 @@ def build_sampler(scheduler: Scheduler, config: SamplerConfig, device: torch.dev
     sampler = kinds[name].from_config(scheduler.config)
     sampler.set_timesteps(config.steps, device=device)
     return sampler
+
+
+def _require_steps(name: str, steps: int, timesteps: int) -> None:
+    """Raise SamplerMismatchError where a sampler cannot go through the model's timesteps in so many steps.
+
+    DDIM of diffusers goes ``timesteps // steps`` at a step, whatever lies between two of its timesteps: in 600 steps of
+    1000 it would take away 0.6 of the noise that it should.
+    """
+    if name != "euler" and steps > timesteps:
+        raise SamplerMismatchError(
+            f"{steps} steps are more than the {timesteps} timesteps that the model was trained on"
+        )
+    gap = timesteps // steps
+    if name == "ddim" and timesteps / steps > gap * (1 + MOST_DRIFT):
+        raise SamplerMismatchError(
+            f"ddim cannot part {timesteps} timesteps into {steps} steps: take {timesteps // (gap + 1)} or "
+            f"{timesteps // gap} steps, or sampler dpm++"
+        )
 
 
 def rescaled(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
