@@ -24,7 +24,7 @@ from training.report import Reporter
 Config = TypeVar("Config", bound=JobConfig)
 Inputs = TypeVar("Inputs", bound="JobInputs")
 
-CHECKPOINTS = "*checkpoint.pt"
+CHECKPOINTS = "*checkpoint.pt*"  # one that a kill left half written among them
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_TO_CHECKPOINT = 20.0
 

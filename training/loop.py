@@ -113,8 +113,9 @@ def train(
         optimizer.accumulate,
         optimizer.workers,
     )
+    stop = 0
     with _stop_signals() as received, closing(upcoming):
-        while training.step < optimizer.steps:
+        while training.step < optimizer.steps and not stop:
             training.reseed()
             parts = next(upcoming)
             if meter.flops is None and not optimizer.compile:
@@ -125,7 +126,7 @@ def train(
                 window.add(figures)
             meter.add(optimizer.batch_size)
 
-            step, last, stop = training.step, training.step == optimizer.steps, world.largest(max(received, default=0))
+            step, last = training.step, training.step == optimizer.steps
             if step % optimizer.log_every == 0 or last:
                 log({**window.means(), "lr": learning_rate(optimizer, step - 1), **meter.figures()})
                 window = _Window()
@@ -135,13 +136,15 @@ def train(
                 log(training.evaluate())
                 training.task.train()
                 meter.pause(time.monotonic() - started)
+            stop = world.largest(max(received, default=0))
             if step % optimizer.checkpoint_every == 0 or last or stop:
                 training.save(path, reporter)
-            if stop and not last:
-                if world.is_first:
-                    how = f"stopped by signal {stop} at step {step}: {path.name} written, run again to resume"
-                    print(how, flush=True)
-                raise SystemExit(128 + stop)
+        stop = world.largest(max(received, default=0))  # one may have come since
+    if stop:
+        if world.is_first:
+            how = f"stopped by signal {stop} at step {training.step}: {path.name} written, run again to resume"
+            print(how, flush=True)
+        raise SystemExit(128 + stop)
     figures = training.evaluate()
     training.finish()
     log(figures)

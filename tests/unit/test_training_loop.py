@@ -122,10 +122,11 @@ def test_a_job_killed_at_a_random_step_and_run_again_gives_the_same_weights_bit_
     job.kill()
     job.join()
     assert job.exitcode == -signal.SIGKILL, "the job ended before it could be killed"
+    (tmp_path / "output" / f".{phase}-checkpoint.pt.1.tmp").write_bytes(b"half of a checkpoint")
     assert "resumed" in finish(tmp_path)
     for name, expected in weights(uninterrupted).items():
         assert torch.equal(weights(tmp_path)[name], expected), name
-    assert not list((tmp_path / "output").glob("*checkpoint.pt"))
+    assert not list((tmp_path / "output").glob("*checkpoint*"))
     curves = [
         pq.read_table(d / "output" / "metrics.parquet").select(["step", "name"]) for d in (tmp_path, uninterrupted)
     ]
@@ -210,7 +211,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_step_and_samples(tm
 
 def trained(output: Path, data: Numbers | None = None, **changes: object) -> dict[str, torch.Tensor]:
     """Return the weights after a short run of a task without noise, its settings changed."""
-    output.mkdir()
+    output.mkdir(exist_ok=True)
     torch.manual_seed(0)
     task = Steady()
     optimizer = OPTIMIZER.model_copy(update={"steps": 12, **changes})
@@ -233,6 +234,28 @@ def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:
     torch.testing.assert_close(
         trained(tmp_path / "parts", accumulate=4), trained(tmp_path / "whole"), atol=1e-5, rtol=1e-4
     )
+
+
+class SignalledInTheLastStep(Numbers):
+    """Numbers in whose twelfth batch this process is told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.batches = 0
+
+    def batch(self, indices: np.ndarray, epochs: np.ndarray) -> dict:
+        self.batches += 1
+        if self.batches == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().batch(indices, epochs)
+
+
+def test_a_stop_signal_in_the_last_step_is_heeded_too(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        trained(tmp_path / "stopped", SignalledInTheLastStep())
+    assert stopped.value.code == 128 + signal.SIGTERM
+    resumed, whole = trained(tmp_path / "stopped"), trained(tmp_path / "whole")
+    assert all(torch.equal(resumed[name], weight) for name, weight in whole.items())
 
 
 def test_batches_made_ahead_change_no_bit(tmp_path: Path) -> None:
