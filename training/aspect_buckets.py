@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from t2i_assets.corpus.shards import iter_images
+from t2i_assets.corpus.schemas import SAMPLES
+from t2i_assets.corpus.tables import read_rows
 
 Size = tuple[int, int]  # height and width, pixels
 
@@ -33,21 +34,23 @@ def fit(image: Image.Image, size: Size) -> np.ndarray:
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=box))
 
 
-def read_buckets(shards: Path, buckets: Sequence[Size]) -> dict[Size, tuple[list[str], Tensor]]:
-    """Return keys and uint8 images [N, 3, H, W] of every bucket that has any.
+def read_buckets(table: Path, buckets: Sequence[Size]) -> dict[Size, tuple[list[str], Tensor]]:
+    """Return keys and uint8 images [N, 3, H, W] of every bucket that has any in the shard of ``table``.
 
     Raises OSError, naming the shard and the key, where an image cannot be decoded.
     """
     found: dict[Size, tuple[list[str], list[np.ndarray]]] = {}
-    for row, data in iter_images(shards):
-        try:
-            image = Image.open(io.BytesIO(data)).convert("RGB")
-        except OSError as error:
-            raise OSError(f"cannot decode the image {shards / row['shard']}: {row['key']}: {error}") from error
-        size = nearest_bucket((image.height, image.width), buckets)
-        keys, images = found.setdefault(size, ([], []))
-        keys.append(row["key"])
-        images.append(fit(image, size))
+    with table.with_suffix(".tar").open("rb") as tar:
+        for row in read_rows(table, SAMPLES, ["key", "image_offset", "image_bytes"]):
+            tar.seek(row["image_offset"])
+            try:
+                image = Image.open(io.BytesIO(tar.read(row["image_bytes"]))).convert("RGB")
+            except OSError as error:
+                raise OSError(f"cannot decode the image {tar.name}: {row['key']}: {error}") from error
+            size = nearest_bucket((image.height, image.width), buckets)
+            keys, images = found.setdefault(size, ([], []))
+            keys.append(row["key"])
+            images.append(fit(image, size))
     return {
         size: (keys, torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous())
         for size, (keys, images) in sorted(found.items())

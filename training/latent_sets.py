@@ -1,9 +1,11 @@
 """Latents as training reads them: of one shape, or of several, a bucket each (Podell et al. 2023, section 2.3)."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,29 +60,56 @@ class LatentSet:
         return [part for part in parts if part]
 
 
-def write_shapes(directory: Path, autoencoder: Path, shapes: dict[str, Shape]) -> None:
-    """Write which autoencoder made the latents of ``directory``, and the shape of those in each of its tables."""
-    told = {"autoencoder": encoder_digest(autoencoder), "shapes": shapes}
-    (directory / SHAPES).write_text(json.dumps(told, indent=1))
+@dataclass(frozen=True)
+class Origin:
+    """What made latents; those of one set are all of one origin.
+
+    Attributes:
+        autoencoder: digest of its weights and configuration.
+        preprocessing: how images come to it, in words and numbers that JSON has.
+    """
+
+    autoencoder: str
+    preprocessing: dict[str, Any]
+
+
+def write_shapes(directory: Path, origin: Origin, shapes: dict[str, Shape]) -> None:
+    """Write what made the latents of ``directory``, and the shape of those in each of its tables, by name."""
+    told = {"autoencoder": origin.autoencoder, "preprocessing": origin.preprocessing, "shapes": shapes}
+    temporary = directory / f".{SHAPES}.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(told, indent=1))
+    temporary.replace(directory / SHAPES)
+
+
+def read_shapes(directory: Path) -> tuple[Origin, dict[str, Shape]]:
+    """Return what ``write_shapes`` wrote."""
+    told = json.loads((directory / SHAPES).read_text())
+    shapes = {name: (channels, height, width) for name, (channels, height, width) in told["shapes"].items()}
+    return Origin(told["autoencoder"], told["preprocessing"]), shapes
 
 
 def read_latents(directories: Sequence[Path], autoencoder: Path) -> LatentSet:
     """Return the latents of LATENTS directories; a key found twice is read once.
 
-    Raises LatentsMismatchError where they are another autoencoder's, or there are none.
+    Raises LatentsMismatchError where they are another autoencoder's, images of several directories came to it in
+    different ways, or there are none.
     """
     asked = encoder_digest(autoencoder)
     found: dict[Shape, list[tuple[str, Tensor]]] = {}
     seen: set[str] = set()
+    preprocessing: dict[Path, dict[str, Any]] = {}
     for directory in directories:
-        told = json.loads((directory / SHAPES).read_text())
-        made_by = told.get("autoencoder", "an unknown autoencoder")
-        if made_by != asked:
+        origin, shapes = read_shapes(directory)
+        if origin.autoencoder != asked:
             raise LatentsMismatchError(
-                f"the latents in {directory} were made by autoencoder {made_by}, but autoencoder {asked} is asked for "
-                f"({autoencoder}): encode the images with it"
+                f"the latents in {directory} were made by autoencoder {origin.autoencoder}, but autoencoder {asked} is "
+                f"asked for ({autoencoder}): encode the images with it"
             )
-        for file, (channels, height, width) in sorted(told["shapes"].items()):
+        preprocessing[directory] = origin.preprocessing
+        if preprocessing[directories[0]] != origin.preprocessing:
+            first = f"{preprocessing[directories[0]]} in {directories[0]}"
+            raise LatentsMismatchError(f"images were prepared by {first}, but by {origin.preprocessing} in {directory}")
+        for file, (channels, height, width) in sorted(shapes.items()):
             table = read_table(directory / f"{file}.parquet", LATENTS)
             values = table["latent"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             values = torch.from_numpy(values.copy()).view(-1, channels, height, width)

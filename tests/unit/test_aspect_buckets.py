@@ -101,7 +101,7 @@ def test_latents_of_every_shape_are_written_and_read_back(tmp_path: Path) -> Non
     assert found.keys[:2] == [first, second], "the most frequent shape comes first"
     shapes = {key: tuple(found.take([number]).shape[1:]) for number, key in enumerate(found.keys)}
     assert shapes == {first: (4, 4, 4), tall: (4, 5, 3), wide: (4, 3, 5), second: (4, 4, 4)}
-    keys, pictures = read_buckets(tmp_path / "shards", config.buckets)[12, 20]
+    keys, pictures = read_buckets(tmp_path / "shards" / "00000.parquet", config.buckets)[12, 20]
     assert keys == [wide]
     expected = encode(autoencoder, to_signed(pictures))
     torch.testing.assert_close(found.take([found.keys.index(wide)]), expected, atol=1e-5, rtol=1e-5)

@@ -20,12 +20,12 @@ from training.data import read_blend
 from training.diffusion import DiffusionInputs
 from training.diffusion import main as train
 from training.embed import as_lists
-from training.embeddings import EncoderMismatchError, write_encoder
+from training.embeddings import EncoderMismatchError, encoder_digest, write_encoder
 from training.generate import GenerateInputs
 from training.generate import main as generate
 from training.image_conditions import ConditionMismatchError
 from training.job import Job
-from training.latent_sets import write_shapes
+from training.latent_sets import Origin, write_shapes
 from training.models.autoencoder import build_autoencoder, store_statistics
 from training.models.autoregressive_prior import AutoregressivePrior
 from training.models.clip import load_clip
@@ -73,7 +73,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_table(
         root / "latents" / "00000.parquet", pa.table({"key": keys, "latent": as_lists(latents.flatten(1))}), LATENTS
     )
-    write_shapes(root / "latents", root / "autoencoder", {"00000": (4, 4, 4)})
+    write_shapes(root / "latents", Origin(encoder_digest(root / "autoencoder"), {}), {"00000": (4, 4, 4)})
     (root / "embeddings" / "images").mkdir()
     table = pa.table({"key": keys, "embedding": as_lists(embeddings)})
     write_table(root / "embeddings" / "images" / "00000.parquet", table, IMAGE_EMBEDDINGS)

@@ -13,6 +13,7 @@ SAMPLERS_OF = {"epsilon": ("ddim", "ddpm", "dpm++"), "v": ("ddim", "ddpm", "dpm+
 class LatentsConfig(JobConfig):
     """Latents of every image."""
 
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="Arithmetic of the autoencoder.")
     batch_size: int = Field(default=250, gt=0, description="Images per forward pass.")
     buckets: tuple[tuple[int, int], ...] = Field(
         default=(),
@@ -24,6 +25,9 @@ class LatentsConfig(JobConfig):
 class TextStatesConfig(JobConfig):
     """States of every caption that a diffusion model can draw from a blend."""
 
+    precision: Literal["fp32"] = Field(
+        default="fp32", description="Arithmetic of the text encoder: that with which models encode texts themselves."
+    )
     text_encoder: TextEncoderConfig = Field(default=TextEncoderConfig(), description="What reads the captions.")
     batch_size: int = Field(default=256, gt=0, description="Texts per forward pass.")
 
