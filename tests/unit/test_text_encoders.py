@@ -1,6 +1,8 @@
 """Text encoders: CLIP and T5 by path say of a text the same in any company, and open_clip's converts exactly."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,30 @@ from training.text_encoders.states import StatesMismatchError, StoredStates, con
 from training.text_states import TextStatesInputs
 from training.text_states import main as store
 
+KILLED_AT_EVERY_WRITE = """
+import json, os, signal, sys
+from pathlib import Path
+import torch
+from training.text_encoders import states
+from training.text_encoders.clip import open_clip_of_transformers
+
+torch.set_num_threads(1)
+clip, texts, root, writes = json.loads(sys.argv[1])
+states.TEXTS_PER_SHARD = 2
+encoder = open_clip_of_transformers(clip, "full")
+replace = Path.replace
+for write in range(writes):
+    if (child := os.fork()) == 0:
+        left = iter(range(write))
+        def replace_or_die(path, target):
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return replace(path, target)
+        Path.replace = replace_or_die
+        states.store_states(texts, encoder, Path(root) / str(write))
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+"""
 TEXTS = [*WORDS, "", "A RED Star, don't! it's 12 ✓ naïve", "red " * 30]
 
 
@@ -166,6 +192,23 @@ def test_a_shard_of_states_that_is_there_is_not_encoded_again(
     store_states(TEXTS, encoder, tmp_path / "states")
     assert first.stat().st_mtime_ns == written
     assert len(StoredStates([tmp_path / "states"], encoder, TEXTS)) == len(TEXTS)
+
+
+def test_states_whose_writing_was_killed_are_completed(
+    encoders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.text_encoders.states.TEXTS_PER_SHARD", 2)
+    encoder = opened(encoders, "clip", "full")
+    directory = tmp_path / "states"
+    store_states(TEXTS, encoder, directory)
+    whole = {path.name: path.read_bytes() for path in directory.iterdir()}
+    told = json.dumps([str(encoders / "clip"), TEXTS, str(tmp_path), len(whole)])
+    subprocess.run([sys.executable, "-c", KILLED_AT_EVERY_WRITE, told], check=True)
+    for write in range(len(whole)):
+        killed = tmp_path / str(write)
+        assert len(list(killed.glob("[!.]*"))) == write
+        store_states(TEXTS, encoder, killed)
+        assert {path.name: path.read_bytes() for path in killed.iterdir()} == whole
 
 
 def test_the_job_stores_the_states_of_every_caption_of_a_blend(encoders: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -57,25 +57,40 @@ def store_states(
     batch_size: int = 256,
     progress: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Write the states of ``texts`` shard by shard; a shard that is there already is left alone."""
+    """Write the states of ``texts`` shard by shard; a shard that is there already is left alone.
+
+    A shard is there when the file of its texts is, which is written last.
+    """
     directory.mkdir(exist_ok=True)
+    for stale in directory.glob(".*.tmp"):  # of a try that was killed while it wrote
+        stale.unlink()
     index = directory / INDEX
     made_by = encoder.digest()
     if index.exists():
         _require(index, made_by)
-    index.write_text(json.dumps({"encoder": made_by, "told": encoder.told, "length": encoder.length}))
+    told = {"encoder": made_by, "told": encoder.told, "length": encoder.length}
+    _write(index, told)
     for start in range(0, len(texts), TEXTS_PER_SHARD):
         part = texts[start : start + TEXTS_PER_SHARD]
         shard = directory / f"{start // TEXTS_PER_SHARD:05d}.json"
         if not shard.exists() or json.loads(shard.read_text()) != part:
+            shard.unlink(missing_ok=True)
             condition = encoder(part, batch_size)
-            for ending, values in ((STATES, condition.states), (EMBEDDINGS, condition.embeddings)):
-                temporary = shard.with_name(f".{shard.stem}{ending}.{os.getpid()}.tmp")
-                with temporary.open("wb") as file:
-                    np.save(file, values.numpy())
-                temporary.replace(shard.with_suffix(ending))
-            shard.write_text(json.dumps(part))
+            _write(shard.with_suffix(STATES), condition.states.numpy())
+            _write(shard.with_suffix(EMBEDDINGS), condition.embeddings.numpy())
+            _write(shard, part)
         progress(start + len(part))
+
+
+def _write(path: Path, content: Any) -> None:
+    """Write an array as npy, anything else as JSON; the file appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if isinstance(content, np.ndarray):
+        with temporary.open("wb") as file:
+            np.save(file, content)
+    else:
+        temporary.write_text(json.dumps(content))
+    temporary.replace(path)
 
 
 class StoredStates:
