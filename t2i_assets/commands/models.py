@@ -37,23 +37,34 @@ def list_them(home: Path, kind: str | None, form: str) -> None:
     from t2i_assets.corpus.registry import list_models, scores
 
     place = Home(home.resolve())
-    rows = []
+    rows: list[dict[str, Any]] = []
     scored = scores(place)
     for model in list_models(place, kind):
         board = {f"{row['metric']} ({row['style']})": row["value"] for row in scored.get(model["digest"], [])}
         figures = {**board, **_figures(model["summary"])}
-        rows.append(
-            {
-                **{
-                    name: model[name]
-                    for name in ("digest", "kind", "partition", "stage", "current", "tainted", "created")
-                },
-                "metrics": figures if form == "json" else _headline(figures),
-                "inputs": model["inputs"] if form == "json" else len(model["inputs"]),
-                **({"config": model["config"]} if form == "json" else {}),
-            }
-        )
+        rows.append(_in_a_line(model, figures) if form == "table" else _in_full(model, figures, form))
     _print(rows, form)
+
+
+def _in_a_line(model: Mapping[str, Any], figures: Mapping[str, float]) -> dict[str, Any]:
+    """Return what a table of 120 columns has room for; a mark beside the stage says what must be known of a model."""
+    marks = [mark for mark, holds in (("old", not model["current"]), ("tainted", model["tainted"])) if holds]
+    stage = "" if model["stage"] == "none" else model["stage"]
+    return {
+        "digest": model["digest"],
+        "kind": model["kind"],
+        "recipe": "" if model["partition"] == "_" else model["partition"],
+        "stage": ", ".join(filter(None, [stage, *marks])),
+        "made": f"{model['created']:%Y-%m-%d}",
+        "metrics": _headline(figures),
+    }
+
+
+def _in_full(model: Mapping[str, Any], figures: Mapping[str, float], form: str) -> dict[str, Any]:
+    told = {name: model[name] for name in ("digest", "kind", "partition", "stage", "current", "tainted", "created")}
+    if form == "csv":
+        return {**told, "metrics": _headline(figures), "inputs": len(model["inputs"])}
+    return {**told, "metrics": figures, "inputs": model["inputs"], "config": model["config"]}
 
 
 @models.command()

@@ -1,6 +1,7 @@
 """The registry: models that were trained, how two differ, and which is in use, kept over kills and side by side."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from t2i_assets.corpus.catalog import build_catalog, query
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.integrity import verify_home
 from t2i_assets.corpus.registry import ModelChoiceError, find_model, list_models, promote, read_history
+from t2i_assets.corpus.schemas import TAINTED
+from t2i_assets.corpus.tables import write_table
 from tests.sample_home import make_home
 
 
@@ -102,6 +105,20 @@ def test_a_list_is_one_row_a_model_in_each_format(home: Home) -> None:
     assert header.startswith("digest,kind,partition,stage,")
     assert len(lines) == 4
     assert "val/psnr 20.5" in t2i(home, "list", "--kind", "autoencoder").output
+
+
+def test_a_table_has_each_digest_whole_and_marks_the_tainted(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    trained(home, "0123456789abcdef", kind="autoregressive_prior", partition="blend_50_50")
+    tainted = {"purge": "p", "path": "models/clip_model/aa11", "asset": "clip_model", "digest": "aa11", "samples": 1}
+    (home.root / "purges" / "p").mkdir(parents=True)
+    write_table(home.root / "purges" / "p" / "tainted.parquet", [tainted], TAINTED)
+    promote(home, "aa11", "production")
+    lines = t2i(home, "list").output.splitlines()
+    assert max(map(len, lines)) <= 120
+    [row] = [line for line in lines if "0123456789abcdef" in line]
+    assert re.search(r" autoregressive_prior +│ blend_50_50 +│ old +│ \d{4}-\d\d-\d\d │ val/psnr 20.5 ", row)
+    assert "production, old, tainted" in next(line for line in lines if "aa11" in line)
 
 
 def test_two_models_differ_in_what_was_changed_and_nothing_else(home: Home) -> None:
