@@ -1,9 +1,10 @@
-"""A tiny model trained by two processes, which are forked, so that they need not import torch again."""
+"""A tiny model trained by two processes, forked from one that has imported torch and does nothing else."""
 
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from training.distributed import gather
 from training.loop import Batch, Figures, Task, train
 from training.report import Reporter
 
-forked = multiprocessing.get_context("fork")
+forked = multiprocessing.get_context("forkserver")
+forked.set_forkserver_preload(["tests.unit.group_training"])
 RANKS = 2
 OPTIMIZER = OptimizerConfig(
     steps=6, batch_size=8, lr=1e-2, warmup=1, ema_decay=0.9, log_every=2, checkpoint_every=1, evaluate_every=4
@@ -85,25 +87,26 @@ def train_alone(
 
 def train_together(output: Path, optimizer: OptimizerConfig = OPTIMIZER, **how: Any) -> None:
     """Train by two processes that both end well."""
-    together(lambda rank: train_alone(output, optimizer, **how), output)
+    together(partial(train_alone, output, optimizer, **how), output)
 
 
-def together(do: Callable[[int], None], output: Path, expected: int = 0) -> None:
-    """Call ``do`` with its rank in each of two joined processes and wait for their ends."""
+def together(do: Callable[[], None], output: Path, expected: int = 0) -> None:
+    """Call ``do`` in each of two joined processes and wait for their ends."""
     output.mkdir(exist_ok=True)
     meeting = output / f"meeting-{os.urandom(4).hex()}"
-
-    def member(rank: int) -> None:
-        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=RANKS)
-        do(rank)
-        dist.destroy_process_group()
-
-    members = [forked.Process(target=member, args=(rank,)) for rank in range(RANKS)]
+    members = [forked.Process(target=joined_to, args=(meeting, rank, do)) for rank in range(RANKS)]
     for process in members:
         process.start()
     for process in members:
-        process.join(120)
+        process.join(240)
     assert [process.exitcode for process in members] == [expected] * RANKS
+
+
+def joined_to(meeting: Path, rank: int, do: Callable[[], None]) -> None:
+    """Join the processes that meet at a file and call ``do``."""
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=RANKS)
+    do()
+    dist.destroy_process_group()
 
 
 def weights(output: Path, rank: int = 0) -> dict[str, Any]:

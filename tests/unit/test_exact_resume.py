@@ -46,7 +46,7 @@ from training.upsampler import UpsamplerInputs
 from training.upsampler import main as upsampler
 
 torch.set_num_threads(1)
-forked = multiprocessing.get_context("fork")  # what a job imports is there already
+forked = multiprocessing.get_context("forkserver")
 
 STEPS = {"steps": 4, "batch_size": 4, "lr": 1e-3, "warmup": 1, "ema_decay": 0.9, "checkpoint_every": 1, "log_every": 2}
 OPTIMIZER = OptimizerConfig.model_validate(STEPS)
