@@ -33,7 +33,12 @@ def encoder_digest(clip: Path) -> str:
 
 
 def write_encoder(directory: Path, clip: Path, model: CLIP) -> None:
-    """Write into ``directory`` which encoder its embeddings are made by, and how images come to it."""
+    """Write into ``directory`` which encoder its embeddings are made by, and how images come to it.
+
+    Raises EncoderMismatchError where those that lie there already, of a killed try, are another's.
+    """
+    if (directory / ENCODER).exists():
+        require_encoder(directory, clip)
     preprocessing: dict[str, Any] = {
         "size": image_size(model),
         "resize": "shorter side, bicubic, centre crop",

@@ -192,7 +192,9 @@ def test_a_shard_that_was_embedded_is_left_alone(corpus: Path, model: Path, feat
     assert lost.read_bytes() == before
 
 
-def test_embeddings_of_another_clip_are_refused_by_both_digests(model: Path, features: Path, tmp_path: Path) -> None:
+def test_embeddings_of_another_clip_are_refused_by_both_digests(
+    corpus: Path, model: Path, features: Path, tmp_path: Path
+) -> None:
     other = Path(shutil.copytree(model, tmp_path / "clip"))
     (other / "run.json").unlink()
     assert len(read_image_embeddings([features], other)[0]) == 100, "the same weights, whatever is told of them"
@@ -202,6 +204,8 @@ def test_embeddings_of_another_clip_are_refused_by_both_digests(model: Path, fea
     with pytest.raises(EncoderMismatchError) as told:
         read_image_embeddings([features], other)
     assert encoder_digest(model) in str(told.value) and encoder_digest(other) in str(told.value)
+    with pytest.raises(EncoderMismatchError, match=encoder_digest(model)):
+        embedded(corpus, other, Path(shutil.copytree(features, tmp_path / "begun")))
     unmarked = tmp_path / "features"
     unmarked.mkdir()
     with pytest.raises(EncoderMismatchError, match=encoder_digest(model)):
