@@ -36,7 +36,8 @@ def main(job: Job[AutoregressivePriorConfig, PriorInputs], reporter: Reporter) -
     save_prior(prior, arguments, job.output)
     shares = realised_shares(data.training, config.optimizer)
     reporter.log(config.optimizer.steps, config.optimizer.steps, **shares)
-    reporter.finish(samples=len(data.training), held_out=len(data.held_out), **final, **shares)
+    counts = {"samples": len(data.training), "held_out": len(data.held_out)}
+    reporter.finish(**counts, parameters=sum(p.numel() for p in prior.parameters()), **final, **shares)
 
 
 class PredictBuckets(Task):

@@ -34,7 +34,8 @@ def main(job: Job[DiffusionPriorConfig, PriorInputs], reporter: Reporter) -> Non
     save_prior(prior, arguments, job.output)
     shares = realised_shares(data.training, config.optimizer)
     reporter.log(config.optimizer.steps, config.optimizer.steps, **shares)
-    reporter.finish(samples=len(data.training), held_out=len(data.held_out), **final, **shares)
+    counts = {"samples": len(data.training), "held_out": len(data.held_out)}
+    reporter.finish(**counts, parameters=sum(p.numel() for p in prior.parameters()), **final, **shares)
 
 
 class Denoise(Task):

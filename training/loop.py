@@ -128,7 +128,7 @@ def train(
 
             step, last = training.step, training.step == optimizer.steps
             if step % optimizer.log_every == 0 or last:
-                log({**window.means(), "lr": learning_rate(optimizer, step - 1), **meter.figures()})
+                log({**window.means(), "lr": learning_rate(optimizer, step - 1), **meter.figures(step)})
                 window = _Window()
                 meter.restart()
             if optimizer.evaluate_every and step % optimizer.evaluate_every == 0 and not last:

@@ -60,8 +60,8 @@ class Meter:
         self.flops = count.total
         self.pause(time.monotonic() - started)
 
-    def figures(self) -> dict[str, float]:
-        """Return rates since the last ``restart`` and the largest memory so far of one process."""
+    def figures(self, step: int) -> dict[str, float]:
+        """Return rates since the last ``restart``, the largest memory of one process and what ``step`` steps cost."""
         seconds = max(1e-9, time.monotonic() - self._started)
         figures = {
             "samples_per_second": self._samples / seconds,
@@ -70,6 +70,7 @@ class Meter:
         if self.flops is not None:
             rate = self.ranks * self.flops * self._steps / seconds
             figures["flops_per_second"] = rate
+            figures["total_flops"] = float(self.ranks * self.flops * step)
             if self.peak is not None:
                 figures["share_of_peak"] = rate / (self.ranks * self.peak)
         return figures

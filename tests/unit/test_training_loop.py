@@ -290,6 +290,7 @@ def test_operations_of_a_step_are_counted_forward_and_backward(tmp_path: Path) -
     # two products of 8 samples, 4 by 8 and 8 by 1: one forward, the gradient of its weight, that of the second's input
     per_step = 8 * 2 * (2 * 4 * 8 + 3 * 8 * 1)
     assert rates["flops_per_second"] / rates["samples_per_second"] * 8 == pytest.approx(per_step)
+    assert rates["total_flops"] == 10 * per_step
     assert 10 < rates["peak_memory_mib"] < 100_000
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.unit.colored_corpus import write_colored_corpus
 from training.autoregressive_prior import main as train_autoregressive_prior
@@ -94,6 +95,29 @@ def samples_of_the_saved(kind: type, directory: Path, inputs: PriorInputs) -> to
     assert not torch.equal(first, other)
     torch.testing.assert_close(first.norm(dim=1), torch.ones(len(text)))
     return first
+
+
+@pytest.mark.parametrize("tokens", [24, 32])
+def test_as_configured_by_default_both_priors_are_of_like_size_and_cost_alike_to_train(tokens: int) -> None:
+    clip, diffusion, autoregressive = ClipConfig(), DiffusionPriorConfig(), AutoregressivePriorConfig()
+    given = {"embed_dim": clip.embed_dim, "text_width": clip.text_width, "context_length": clip.context_length}
+    told = [config.model_dump(include={"width", "layers", "heads"}) for config in (diffusion, autoregressive)]
+    quantised = autoregressive.model_dump(include={"components", "buckets", "dot_buckets"})
+    priors = (
+        DiffusionPrior(**given, **told[0], timesteps=diffusion.timesteps),
+        AutoregressivePrior(**given, **told[1], **quantised),
+    )
+    states, images = torch.randn(64, tokens, clip.text_width), F.normalize(torch.randn(64, clip.embed_dim), dim=1)
+    text = TextCondition(states, torch.ones(64, tokens, dtype=torch.bool), images)
+    costs = []
+    for prior, config in zip(priors, (diffusion, autoregressive), strict=True):
+        assert config.optimizer.batch_size == 64
+        with FlopCounterMode(display=False) as count:
+            prior.loss(images, text, 0.1, torch.Generator().manual_seed(0)).mean().backward()
+        costs.append(count.get_total_flops() * config.optimizer.steps)
+    assert costs[1] == pytest.approx(costs[0], rel=0.07)
+    sizes = [sum(weight.numel() for weight in prior.parameters()) for prior in priors]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.2)
 
 
 def test_another_kind_of_prior_is_refused(inputs: PriorInputs, tmp_path: Path) -> None:

@@ -35,5 +35,5 @@ class AutoregressivePriorConfig(JobConfig):
     guidance_scale: float = Field(default=1.0, ge=0, description="Guidance at evaluation; 1 is none.")
     held_out: float = Field(default=0.05, gt=0, lt=1, description="Share of samples kept for evaluation, as CLIP's.")
     optimizer: OptimizerConfig = OptimizerConfig(
-        steps=250, batch_size=64, lr=3e-3, weight_decay=0.04, ema_decay=0.99, log_every=5
+        steps=215, batch_size=64, lr=3e-3, weight_decay=0.04, ema_decay=0.99, log_every=5
     )
