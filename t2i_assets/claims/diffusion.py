@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from t2i_assets.claims.claim import Claim, Finding
-from t2i_assets.claims.drawings import GUIDED
+from t2i_assets.claims.drawings import BESIDE, GUIDED
 from t2i_assets.claims.scored import Scores, columns, seed_notes
 
 DALLE2 = "Ramesh et al. 2022 (DALL·E 2)"
@@ -17,6 +17,9 @@ CONDITION_NAMES = {
     "text_embedding": "CLIP's text embedding",
     "diffusion_prior": "the diffusion prior",
     "autoregressive_prior": "the autoregressive prior",
+    "text_embedding_beside": "caption and text embedding",
+    "diffusion_prior_beside": "caption and diffusion prior",
+    "autoregressive_prior_beside": "caption and autoregressive prior",
 }
 
 
@@ -109,7 +112,8 @@ def priors_finding(scores: Scores[str], figures: Mapping[str, Sequence[Mapping[s
         title="What a prior is for",
         setup="One diffusion model of the unCLIP variant (the CLIP image embedding added to the time embedding and as "
         "ten extra tokens of context) draws the same prompts from the same noise: from the caption alone, from CLIP's "
-        "text embedding in the place of an image's, and from the image embedding that each prior draws.",
+        "text embedding in the place of an image's, and from the image embedding that each prior "
+        "draws; then from each embedding with the caption beside it.",
         claims=[
             claim(
                 "diffusion_prior_follows",
@@ -127,14 +131,14 @@ def priors_finding(scores: Scores[str], figures: Mapping[str, Sequence[Mapping[s
                 *(prior, "text_embedding", "fd_judge", "section 5.1, figure 8"),
             ),
             claim(
-                "prior_beats_caption",
-                "A prior draws nearer to real pictures than the caption alone",
-                *(prior, "caption", "fd_judge", "section 5.1, figure 8"),
+                "prior_helps_captions",
+                "Beside the caption, a prior brings pictures nearer to real ones than the caption alone",
+                *(f"{prior}{BESIDE}", "caption", "fd_judge", "section 5.1, figure 8"),
             ),
             claim(
-                "prior_follows_better_than_caption",
-                "Pictures from a prior follow their captions better than from the caption alone",
-                *(prior, "caption", "clip_score", "section 5.1, figure 8"),
+                "prior_helps_to_follow",
+                "Beside the caption, a prior makes pictures follow it better than the caption alone does",
+                *(f"{prior}{BESIDE}", "caption", "clip_score", "section 5.1, figure 8"),
             ),
         ],
         columns=("drawn from", "cosine to true image embedding", *columns()),
@@ -156,6 +160,7 @@ def priors_finding(scores: Scores[str], figures: Mapping[str, Sequence[Mapping[s
 
 def _cosine(arm: str, figures: Mapping[str, Sequence[Mapping[str, Any]]]) -> str | None:
     """Return the mean cosine, over seeds, of what an arm draws from and the embeddings of held-out images."""
+    arm = arm.removesuffix(BESIDE)
     if arm == "text_embedding":
         told = [of_seed["val/cosine_of_text_embedding"] for of_kind in figures.values() for of_seed in of_kind]
     else:

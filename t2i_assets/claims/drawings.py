@@ -9,8 +9,15 @@ from t2i_assets.claims.config import ClaimsConfig
 Prior = Literal["diffusion_prior", "autoregressive_prior"]
 PRIORS: tuple[Prior, ...] = ("diffusion_prior", "autoregressive_prior")
 OBJECTIVES = ("epsilon", "v", "flow")
-CONDITIONS = ("caption", "text_embedding", *PRIORS)
-"""What a model of the unCLIP variant draws from."""
+BESIDE = "_beside"
+CONDITIONS = (
+    "caption",
+    "text_embedding",
+    *PRIORS,
+    f"text_embedding{BESIDE}",
+    *(f"{prior}{BESIDE}" for prior in PRIORS),
+)
+"""What a model of the unCLIP variant draws from; an embedding alone, or beside the caption as in DALL·E 2's figure 8."""
 GUIDED = "v"
 """Objective of the models that guidance is tried with."""
 
@@ -50,8 +57,9 @@ def drawings(config: ClaimsConfig, sampler: Mapping[str, Any]) -> dict[str, Draw
             guided = {"sampler": {**sampler, "guidance_scale": scale}}
             told[name(guidance(scale), seed)] = Drawing(name(GUIDED, seed), seed, guided)
         for condition in CONDITIONS:
-            prior = next((kind for kind in PRIORS if kind == condition), None)
-            generate = {"condition": "prior" if prior else condition}
+            source = condition.removesuffix(BESIDE)
+            prior = next((kind for kind in PRIORS if kind == source), None)
+            generate = {"condition": "prior" if prior else source, "caption_beside": condition != source}
             told[name(unclip(condition), seed)] = Drawing(name("unclip", seed), seed, generate, prior)
     return told
 
