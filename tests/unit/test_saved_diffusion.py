@@ -47,11 +47,10 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def modules(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where diffusers copies the code of pipelines to."""
+def _modules(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have diffusers copy the code of pipelines to a directory of the test's."""
     directory = tmp_path_factory.mktemp("modules")
     monkeypatch.setattr("diffusers.utils.dynamic_modules_utils.HF_MODULES_CACHE", str(directory))
-    return directory
 
 
 def measured(config: AutoencoderConfig) -> AutoencoderKL:
@@ -112,38 +111,53 @@ def test_the_pipeline_draws_what_our_sampler_draws(parts: Path, tmp_path: Path, 
 
 
 WITHOUT_THE_PROJECT = f"""
-import os
-os.environ["HF_MODULES_CACHE"] = sys.argv[1]
+import json, os, sys
+os.environ["HF_MODULES_CACHE"] = os.path.abspath("modules")
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-for name in ("training", "t2i_assets"):
+for name in ("training", "t2i_assets", "evaluation", "dagster", "duckdb"):
     try:
         __import__(name)
         sys.exit(f"{{name}} can be imported")
     except ModuleNotFoundError:
         pass
-noise = torch.from_numpy(np.load("noise.npy"))
-told = dict(num_inference_steps={STEPS}, guidance_scale={GUIDANCE})
-for variant, trusted in (("v", True), ("stable_diffusion", False)):
-    pipeline = DiffusionPipeline.from_pretrained(variant, trust_remote_code=trusted)
+noise, images = (torch.from_numpy(np.load(f"{{name}}.npy")) for name in ("noise", "images"))
+for variant, (rescale, takes_images) in json.loads(sys.argv[1]).items():
+    pipeline = DiffusionPipeline.from_pretrained(variant, trust_remote_code=variant not in {STOCK!r})
     pipeline.set_progress_bar_config(disable=True)
-    np.save(variant, pipeline({PROMPTS!r}, latents=noise, output_type="np", **told).images)
-    pipeline({PROMPTS[0]!r}, generator=torch.Generator().manual_seed(0), **told).images[0].save(f"{{variant}}.png")
+    told = dict(num_inference_steps={STEPS}, guidance_scale={GUIDANCE}, guidance_rescale=rescale)
+    embeddings = dict(image_embeds=images) if takes_images else {{}}
+    np.save(variant, pipeline({PROMPTS!r}, latents=noise, output_type="np", **told, **embeddings).images)
+    pipeline({PROMPTS[0]!r}, generator=torch.Generator().manual_seed(0)).images[0].save(f"{{variant}}.png")
 """
 
 
-def test_it_draws_where_only_diffusers_and_transformers_are(parts: Path, tmp_path: Path, modules: Path) -> None:
-    for variant in ("v", "stable_diffusion"):
+def test_it_draws_where_only_diffusers_and_transformers_are(parts: Path, tmp_path: Path) -> None:
+    configs = {}
+    for variant in VARIANTS:
         (tmp_path / variant).mkdir()
-        saved(parts, tmp_path / variant, variant)
+        configs[variant] = saved(parts, tmp_path / variant, variant)
+    images = torch.nn.functional.normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(2)), dim=1)
     np.save(tmp_path / "noise.npy", starting_noise([generator_for(p, 0) for p in PROMPTS], (4, 4, 4)).numpy())
-    run_without_project(WITHOUT_THE_PROJECT, tmp_path, str(modules))
-    sampler = SamplerConfig(steps=STEPS, guidance_scale=GUIDANCE)
-    for variant in ("v", "stable_diffusion"):
-        expected = drawn_by_us(tmp_path / variant, sampler, torch.zeros(2, 0))
-        assert np.abs(np.load(tmp_path / f"{variant}.npy") - expected).max() < 1.5 / 255
+    np.save(tmp_path / "images.npy", images.numpy())
+    told = {name: (config.sampler.guidance_rescale, config.image_embedding) for name, config in configs.items()}
+    run_without_project(WITHOUT_THE_PROJECT, tmp_path, json.dumps(told))
+    for variant, (rescale, takes_images) in told.items():
+        sampler = SamplerConfig(steps=STEPS, guidance_scale=GUIDANCE, guidance_rescale=rescale)
+        expected = drawn_by_us(tmp_path / variant, sampler, images * 4 if takes_images else torch.zeros(2, 0))
+        assert np.abs(np.load(tmp_path / f"{variant}.npy") - expected).max() < 1.5 / 255, variant
         assert (tmp_path / f"{variant}.png").stat().st_size > 0
+
+
+def test_the_pipeline_draws_other_sizes_that_latents_have(parts: Path, tmp_path: Path) -> None:
+    saved(parts, tmp_path, "v")
+    pipeline = DiffusionPipeline.from_pretrained(tmp_path, trust_remote_code=True)
+    pipeline.set_progress_bar_config(disable=True)
+    told = {"num_inference_steps": 2, "output_type": "np", "generator": torch.Generator().manual_seed(0)}
+    assert pipeline(PROMPTS[0], height=12, width=24, **told).images.shape == (1, 12, 24, 3)
+    with pytest.raises(ValueError, match="width is 18 pixels, but must be a multiple of 4"):
+        pipeline(PROMPTS[0], width=18, **told)
 
 
 def test_every_file_that_others_need_is_there(parts: Path, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class TextToImagePipeline(DiffusionPipeline):
             guidance_rescale: how far a guided prediction gets the unguided one's deviation back.
             image_embeds: for a model that takes them, unit-norm CLIP image embeddings [B, F]; without them it draws
                 from the texts alone.
-            height: in pixels; default, and of ``width``: what the model was trained on.
+            height: in pixels, as ``width``; what the model was trained on by default.
             generator: one for all images or one for each.
             latents: starting noise [B, C, H, W]; drawn from ``generator`` by default.
             output_type: ``pil``, ``np`` or ``pt`` (images in [0, 1]), or ``latent``.
@@ -131,17 +131,23 @@ class TextToImagePipeline(DiffusionPipeline):
         generator: torch.Generator | list[torch.Generator] | None,
         latents: Tensor | None,
     ) -> Tensor:
-        """Return ``latents`` where they are given, else noise for images of the size asked for."""
+        """Return ``latents`` where they are given, else noise for images of the size asked for.
+
+        Raises ValueError where no latents have that size.
+        """
         if latents is not None:
             return latents
         scale = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        for name, asked in (("height", height), ("width", width)):
+            if asked is not None and (asked < scale or asked % scale):
+                raise ValueError(f"{name} is {asked} pixels, but must be a multiple of {scale}")
         side = self.unet.config.sample_size
         usual = side if isinstance(side, list | tuple) else (side, side)
         shape = (
             count,
             self.unet.config.in_channels,
-            height // scale if height else usual[0],
-            width // scale if width else usual[1],
+            usual[0] if height is None else height // scale,
+            usual[1] if width is None else width // scale,
         )
         return randn_tensor(shape, generator=generator, device=self._execution_device, dtype=self.unet.dtype)
 
