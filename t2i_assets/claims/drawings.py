@@ -17,7 +17,7 @@ CONDITIONS = (
     f"text_embedding{BESIDE}",
     *(f"{prior}{BESIDE}" for prior in PRIORS),
 )
-"""What a model of the unCLIP variant draws from; an embedding alone, or beside the caption as in DALL·E 2's figure 8."""
+"""What a model of the unCLIP variant draws from; an embedding alone, or beside the caption, as in DALL·E 2."""
 GUIDED = "v"
 """Objective of the models that guidance is tried with."""
 
