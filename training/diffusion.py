@@ -16,13 +16,11 @@ from training.embeddings import encoder_digest, read_image_embeddings
 from training.job import Job, JobInputs, run
 from training.latent_sets import LatentSet, LatentsMismatchError, read_latents
 from training.loop import Batch, Figures, Task, train
-from training.models.autoencoder import decode, load_autoencoder
 from training.models.diffusion import diffusion_loss, loss_by_timestep, open_unet
 from training.models.objectives import Scheduler, build_scheduler
-from training.models.pictures import save_grid
-from training.models.sampling import generator_for, sample, starting_noise
-from training.models.saved_diffusion import VAE, save_diffusion
+from training.models.saved_diffusion import save_diffusion
 from training.report import Reporter
+from training.sample_grid import PICTURES, SampleGrid
 from training.text_encoders.backends import open_text_encoder
 from training.text_encoders.protocol import Condition
 from training.text_encoders.states import conditions_of
@@ -65,21 +63,21 @@ def main(job: Job[DiffusionConfig, DiffusionInputs], reporter: Reporter) -> None
 
     data, aside = part(False), part(True)
     held_out = aside.likeliest(MOST_HELD_OUT)
+    grid = grid_of(held_out[0], unconditional, config, inputs.autoencoder, job.output) if held_out else None
     task = Denoising(
         open_unet(config, latents.shape, text_encoder, image_dim),
         build_scheduler(config),
         unconditional,
         config,
         [(values, condition) for values, condition, _ in held_out],
+        grid,
     ).to(device_for(config.device))
     final = train(task, data, config.optimizer, job.output, reporter, config.seed, config.precision)
     space = encoder_digest(inputs.clip) if config.image_embedding else None
     save_diffusion(task.unet, task.scheduler, inputs.autoencoder, text_encoder, job.output, space)
     shutil.rmtree(scratch, ignore_errors=True)
-    if held_out:
-        values, condition, captions = held_out[0]
-        show(job.output, task, values[:SHOWN], condition[:SHOWN], captions[:SHOWN])
-        reporter.image("samples", job.output / "samples.png")
+    if grid is not None:
+        reporter.image("samples", job.output / PICTURES)
     shares = data.shares(config.optimizer)
     reporter.log(config.optimizer.steps, config.optimizer.steps, **shares)
     counted = min(len(aside), MOST_HELD_OUT)
@@ -109,6 +107,7 @@ class Denoising(Task):
         unconditional: Condition,
         config: DiffusionConfig,
         held_out: list[tuple[Tensor, Condition]],
+        grid: SampleGrid | None = None,
     ) -> None:
         super().__init__()
         self.unet = unet
@@ -116,6 +115,7 @@ class Denoising(Task):
         self.unconditional = unconditional
         self.config = config
         self.held_out = held_out
+        self.grid = grid
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
         latents = batch["latents"]
@@ -138,21 +138,34 @@ class Denoising(Task):
             parts.append(figures)
         error, timesteps = (torch.cat(values) for values in zip(*parts, strict=True))
         bins = loss_by_timestep(error, timesteps, self.config.timesteps)
+        if self.grid is not None:
+            self.grid.draw(self.unet, self.scheduler)
         return {"val/loss": error.mean(), **{f"val/{name}": value for name, value in bins.items()}}
 
     def checkpoint_gradients(self) -> None:
         self.unet.enable_gradient_checkpointing()
 
 
-def show(output: Path, task: Denoising, latents: Tensor, condition: Condition, captions: list[str]) -> None:
-    """Write samples.png, drawn by the saved model for held-out captions, and samples.txt."""
-    generators = [generator_for(caption, task.config.seed) for caption in captions]
-    shape = (latents.shape[1], latents.shape[2], latents.shape[3])
-    noise, told, nothing = moved((starting_noise(generators, shape), condition, task.unconditional), task.device)
-    drawn = sample(task.unet, task.scheduler, noise, told, nothing, task.config.sampler, generators)
-    autoencoder = load_autoencoder(output / VAE).to(task.device)
-    save_grid(decode(autoencoder, drawn).cpu(), output / "samples.png", columns=8)
-    (output / "samples.txt").write_text("\n".join(captions) + "\n")
+def grid_of(
+    held_out: tuple[Tensor, Condition, list[str]],
+    unconditional: Condition,
+    config: DiffusionConfig,
+    autoencoder: Path,
+    output: Path,
+) -> SampleGrid:
+    """Return the grid of the first held-out samples of a shape: latents [N, C, H, W], condition and captions."""
+    latents, condition, captions = held_out
+    channels, height, width = latents.shape[1:]
+    return SampleGrid(
+        captions[:SHOWN],
+        condition[:SHOWN],
+        unconditional,
+        (channels, height, width),
+        config.sampler,
+        config.seed,
+        autoencoder,
+        output,
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.unit.latent_corpus import DIFFUSION, write_diffusion, write_latent_corpus
 from training.config import PretrainedUnetConfig, SamplerConfig
-from training.diffusion import Denoising
+from training.diffusion import Denoising, grid_of
 from training.latent_sets import LatentsMismatchError, read_latents
 from training.models.diffusion import UnetMismatchError, build_unet, diffusion_loss, loss_by_timestep, open_unet
 from training.models.objectives import build_scheduler
@@ -113,6 +113,27 @@ def test_it_learns_and_is_measured_on_held_out_samples(corpus: Path) -> None:
     final = json.loads((corpus / "diffusion" / "run.json").read_text())["final"]
     assert final["samples"] + final["held_out"] == 60
     assert final["val/loss"] < 0.9
+
+
+def test_every_evaluation_draws_the_same_captions_from_the_same_noise(corpus: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    told, nothing = Condition.of_text(torch.randn(3, 5, 8), torch.randn(3, 6)), torch.zeros(1, 5, 8)
+    unconditional = Condition.of_text(nothing, torch.zeros(1, 6))
+    held_out = torch.randn(3, 4, 4, 4)
+    grid = grid_of((held_out, told, ["a", "b", "c"]), unconditional, DIFFUSION, corpus / "autoencoder", tmp_path)
+    unet = build_unet(DIFFUSION, (4, 4, 4), text_width=8, embed_dim=6).eval()
+    task = Denoising(unet, build_scheduler(DIFFUSION), unconditional, DIFFUSION, [(held_out, told)], grid)
+    with torch.no_grad():
+        state = torch.get_rng_state()
+        drawn = []
+        for change in (0.0, 0.0, 0.5):
+            unet.conv_out.bias += change
+            task.evaluate()
+            drawn.append((tmp_path / "samples.png").read_bytes())
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert (tmp_path / "samples.txt").read_text() == "a\nb\nc\n"
+    assert torch.equal(torch.get_rng_state(), state), "training goes on as if nothing had been drawn"
+    assert (corpus / "diffusion" / "samples.png").exists()
 
 
 def test_guidance_moves_the_prediction_past_the_conditional_one() -> None:
