@@ -30,6 +30,7 @@ class JudgeConfig(JobConfig):
 class EvaluationConfig(JobConfig):
     """What every scoring job is told: which pictures are scored and whose they are."""
 
+    precision: Literal["fp32"] = Field(default="fp32", description="Arithmetic of the models that score.")
     systems: tuple[System, ...] = Field(
         default=("generated",),
         min_length=1,
@@ -65,6 +66,7 @@ class FrechetConfig(EvaluationConfig):
 class RetrievalConfig(JobConfig):
     """Retrieval among held-out pictures and their exact captions, and classification of the pictures."""
 
+    precision: Literal["fp32"] = Field(default="fp32", description="Arithmetic of the models that score.")
     ks: tuple[int, ...] = Field(default=(1, 5), min_length=1, description="Ranks down to which a find counts.")
     zero_shot: dict[str, ZeroShotConfig] = Field(default={}, description="Classifications that are tried, by name.")
     batch_size: int = Field(default=200, gt=0, description="Images or texts per forward pass.")
@@ -75,6 +77,7 @@ class RetrievalConfig(JobConfig):
 class CaptionClipConfig(JobConfig):
     """CLIPScore and RefCLIPScore of captions of held-out pictures."""
 
+    precision: Literal["fp32"] = Field(default="fp32", description="Arithmetic of the models that score.")
     batch_size: int = Field(default=200, gt=0, description="Images or texts per forward pass.")
     scorer_digest: str = Field(default="", description="Digest of the CLIP that scores; set by the asset.")
 

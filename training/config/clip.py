@@ -11,6 +11,7 @@ from training.config.job import JobConfig, OptimizerConfig
 class TokenizerConfig(JobConfig):
     """Byte-pair vocabulary in open_clip's merges format; its size is 514 + merges."""
 
+    precision: Literal["fp32"] = Field(default="fp32", description="Nothing is computed in it: words are counted.")
     merges: int = Field(default=160, ge=0, description="Merges to learn at most.")
     min_frequency: int = Field(default=2, ge=1, description="A pair seen less often is not merged.")
 
@@ -105,12 +106,14 @@ class ClipConfig(JobConfig):
 class EmbedConfig(JobConfig):
     """CLIP embeddings of images and captions."""
 
+    precision: Literal["fp32"] = Field(default="fp32", description="Arithmetic of the CLIP.")
     batch_size: int = Field(default=100, gt=0, description="Images or texts per forward pass.")
 
 
 class ImageFeaturesConfig(JobConfig):
     """Image embeddings of a snapshot, by which semantic duplicates are found."""
 
+    precision: Literal["fp32"] = Field(default="fp32", description="Arithmetic of the embedder.")
     model: ModelName | None = Field(
         default=None,
         description="Model by which open_clip embeds images: a name as open_clip lists them, 'hf-hub:…' or "
