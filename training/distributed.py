@@ -1,5 +1,6 @@
 """Several processes that train one model, started by torchrun: who this one is, and what they tell each other."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,7 +71,11 @@ def joined(device: torch.device) -> Iterator[World]:
     if not dist.is_torchelastic_launched():
         yield World()
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
+    # torchrun keeps its store over a restart: processes must not meet at addresses of those that are gone
+    store = dist.PrefixStore(f"try {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     yield world()
     dist.destroy_process_group()  # after an error the process ends anyway, and waiting for the others would hang
 

@@ -129,7 +129,9 @@ def _shard(module: _Loss, device_type: str, processes: int) -> _Loss:
     mesh = init_device_mesh(device_type, (processes,))
     for child in reversed(list(module.modules())):  # from the inside out: a block's own blocks come first
         for block in child if isinstance(child, nn.ModuleList) else ():
-            if next(block.parameters(), None) is not None and not isinstance(block, nn.ModuleList):
+            if block is None or isinstance(block, nn.ModuleList):  # diffusers keeps None where a block has no attention
+                continue
+            if any(weight.requires_grad for weight in block.parameters()):
                 fully_shard(block, mesh=mesh)
     fully_shard(module, mesh=mesh)
     return module

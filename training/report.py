@@ -98,12 +98,14 @@ class Reporter:
         self._seconds_before = state["seconds"]
         self._started = time.monotonic()
         self._steps = max((row["step"] for row in self.rows), default=0)
+        if self.quiet:
+            return
         if self._board is not None:
             self._board.close()
             self._board = None
         for events in self.output.glob(EVENTS):
             events.unlink()
-        if self.rows and not self.quiet:
+        if self.rows:
             self._show_on_board(self.rows)
 
     def _show_on_board(self, rows: list[dict[str, Any]]) -> None:

@@ -294,6 +294,14 @@ def test_operations_of_a_step_are_counted_forward_and_backward(tmp_path: Path) -
     assert 10 < rates["peak_memory_mib"] < 100_000
 
 
+def test_a_quiet_reporter_leaves_the_events_of_the_first_process_alone(tmp_path: Path) -> None:
+    first, other = (Reporter("steady", tmp_path, {}, quiet=quiet) for quiet in (False, True))
+    first.log(1, 2, loss=0.5)
+    other.restore(first.state())
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
+    first.finish()
+
+
 @given(count=st.integers(1, 40), batch_size=st.integers(1, 50), seed=st.integers(0, 5))
 @settings(max_examples=50, deadline=None)
 def test_every_sample_is_drawn_exactly_once_per_epoch(count: int, batch_size: int, seed: int) -> None:
