@@ -24,6 +24,7 @@ from training.captioner import main as captioner
 from training.clip import ClipInputs
 from training.clip import main as clip
 from training.config import (
+    AdversarialConfig,
     AutoencoderConfig,
     AutoregressivePriorConfig,
     CaptionerConfig,
@@ -32,6 +33,7 @@ from training.config import (
     EmbedConfig,
     JobConfig,
     OptimizerConfig,
+    PerceptualConfig,
     UpsamplerConfig,
 )
 from training.diffusion import DiffusionInputs
@@ -78,7 +80,9 @@ def job_of(name: str, root: Path) -> tuple[Main, JobConfig, JobInputs, int]:
             inputs = ClipInputs(tokenizer=root / "tokenizer", blend=root / "blend", shards=[root / "shards"])
             return clip, CLIP.model_copy(update={"optimizer": OPTIMIZER}), inputs, 4
         case "autoencoder":
-            config = AutoencoderConfig(image_size=16, widths=(8, 16, 16), latent_channels=4, optimizer=OPTIMIZER)
+            game = {"perceptual": PerceptualConfig(), "adversarial": AdversarialConfig(start=1, width=8)}
+            small = {"image_size": 16, "widths": (8, 16, 16), "latent_channels": 4}
+            config = AutoencoderConfig.model_validate({**small, **game, "optimizer": OPTIMIZER})
             return autoencoder, config, AutoencoderInputs(shards=[root / "shards"]), 4
         case "diffusion":
             seen = DiffusionInputs(

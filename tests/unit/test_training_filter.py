@@ -241,6 +241,13 @@ def test_one_text_layer_cannot_tell_which_words_are_wrong() -> None:
     assert CaptionFilterConfig(text_layers=1, word_weight=0).text_layers == 1
 
 
+def test_a_momentum_encoder_beside_sharded_weights_is_refused_by_the_phase() -> None:
+    finetune = {"steps": 1, "batch_size": 2, "lr": 1e-3, "sharded": True}
+    with pytest.raises(ValueError, match="'sharded' in finetune: the momentum encoder"):
+        CaptionFilterConfig.model_validate({"finetune": finetune})
+    assert CaptionFilterConfig.model_validate({"finetune": finetune, "queue": 0}).finetune.sharded
+
+
 def test_the_tokens_of_a_text_that_were_changed_are_known(corpus: Path) -> None:
     tokenizer = load(corpus / "tokenizer", 16)
 

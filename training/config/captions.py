@@ -121,6 +121,16 @@ class MatchingConfig(JobConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _follows_whole_weights(self) -> "MatchingConfig":
+        sharded = [name for name, value in self if isinstance(value, OptimizerConfig) and value.sharded]
+        if self.queue and sharded:
+            raise ValueError(
+                f"'sharded' in {', '.join(sharded)}: the momentum encoder follows whole weights; set it to false, or "
+                "'queue' to 0"
+            )
+        return self
+
 
 class CaptionFilterConfig(MatchingConfig):
     """The caption filter: finetuned to match on human captions, on variants of them and on texts of other pictures."""
