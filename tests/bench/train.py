@@ -1,12 +1,15 @@
 """Training benchmark: this project's loop and the recipes of the field, in turn, on the same models, data and steps.
 
-Diffusion, one U-Net from the same weights:
+Diffusion, one U-Net from the same weights, at the sizes of each preset asked for:
 - ours: the loop with everything that it does, over latents and text states that were computed once;
 - bare: the same loss over the same tensors and nothing else (no clipping, average, log or checkpoint);
 - diffusers: its documented recipe (examples/text_to_image, ``train_text_to_image.py --use_ema``): decode, crop, flip
   and normalise each image, encode it and its caption, in every step.
 
 CLIP, one model from the same weights, from images in memory: ours and open_clip's ``train_one_epoch``.
+
+What computing latents once saves depends on how the encoders compare with the U-Net: at ``tiny`` they are small beside
+it, at ``small`` they have the proportions of published models.
 
 The headline is samples per second; a round gives one ratio of each pair. Prints a table and writes
 ``build/bench/train.json``; ends with an error where a ratio is missed.
@@ -25,12 +28,14 @@ from typing import Any
 
 import torch
 
+from t2i_assets.config import load_settings
 from tests.bench.train_clip import clip_sides
 from tests.bench.train_diffusion import diffusion_sides
-from tests.bench.train_world import Side, Turn, draw_world
+from tests.bench.train_world import Budget, Side, Turn, draw_world
 from training.device import device_for
 
 BUILD = Path("build/bench")
+BUDGETS = {"tiny": Budget(200, 32), "small": Budget(4, 4)}
 WANTED = {"diffusers": 1.4, "bare": 0.97, "open_clip": 1.0}
 
 
@@ -51,10 +56,9 @@ def main() -> None:
     """Run the benchmark as the command line asks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200, help="optimizer steps of a turn of the diffusion model")
-    parser.add_argument("--clip-steps", type=int, default=60, help="optimizer steps of a turn of CLIP")
+    parser.add_argument("--presets", nargs="+", choices=list(BUDGETS), default=list(BUDGETS), help="sizes of models")
+    parser.add_argument("--clip-steps", type=int, default=60, help="optimizer steps of a turn of CLIP; 0 leaves it out")
     parser.add_argument("--images", type=int, default=400)
-    parser.add_argument("--image-size", type=int, default=32, help="side of the images, pixels")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch, for all sides; a job's default")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     options = parser.parse_args()
@@ -62,15 +66,25 @@ def main() -> None:
     logging.disable(logging.INFO)
     BUILD.mkdir(parents=True, exist_ok=True)
     device = device_for("auto")
-    with tempfile.TemporaryDirectory() as scratch:
-        world = draw_world(options.images, options.image_size, Path(scratch), device)
-        diffusion = compare(diffusion_sides(world, options, device), options.rounds, ("diffusers", "bare"))
-        clip = compare(clip_sides(world, options, device), options.rounds, ("open_clip",))
-    results = {"options": vars(options), "device": str(device), "wanted": WANTED, "diffusion": diffusion, "clip": clip}
+    results: dict[str, Any] = {"options": vars(options), "device": str(device), "wanted": WANTED}
+    for preset in options.presets:
+        settings, budget = load_settings(preset), BUDGETS[preset]
+        with tempfile.TemporaryDirectory() as scratch:
+            world = draw_world(options.images, settings, Path(scratch), device)
+            print(f"diffusion at {preset}: {budget.steps} steps of {budget.batch_size} samples", flush=True)
+            sides = diffusion_sides(world, settings.diffusion, budget, options.precision, device)
+            results[f"diffusion/{preset}"] = compare(sides, options.rounds, ("diffusers", "bare"))
+    if options.clip_steps:
+        settings = load_settings("tiny")
+        with tempfile.TemporaryDirectory() as scratch:
+            world = draw_world(options.images, settings, Path(scratch), device)
+            print(f"CLIP at tiny: {options.clip_steps} steps", flush=True)
+            sides = clip_sides(world, settings.clip, options.clip_steps, device)
+            results["clip/tiny"] = compare(sides, options.rounds, ("open_clip",))
     (BUILD / "train.json").write_text(json.dumps(results, indent=1) + "\n")
     print(f"written to {BUILD / 'train.json'}")
-    ratios = {**diffusion["ratio"], **clip["ratio"]}
-    sys.exit(0 if all(ratios[name] >= WANTED[name] for name in WANTED) else 1)
+    ratios = [ratio for name, part in results.items() if "/" in name for ratio in part["ratio"].items()]
+    sys.exit(0 if all(ratio >= WANTED[other] for other, ratio in ratios) else 1)
 
 
 def compare(sides: dict[str, Side], rounds: int, others: tuple[str, ...]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The CLIP of the training benchmark, trained in two ways."""
 
-import argparse
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -18,9 +17,9 @@ from training.data import to_signed
 from training.models.clip import build_clip, clip_config
 
 
-def clip_sides(world: World, options: argparse.Namespace, device: torch.device) -> dict[str, Side]:
+def clip_sides(world: World, told: ClipConfig, steps_of_turn: int, device: torch.device) -> dict[str, Side]:
     """Return what trains CLIP for a turn, by name."""
-    config = ClipConfig(image_size=options.image_size, shift=0, false_negatives="keep")
+    config = told.model_copy(update={"shift": 0, "false_negatives": "keep", "zero_shot": {}})
     architecture = clip_config(config, world.tokenizer.vocab_size)
     tokens = world.tokenizer(world.texts.texts)
     data = Pairs(world.keys, world.images, world.texts, tokens, seed=0)
@@ -31,7 +30,7 @@ def clip_sides(world: World, options: argparse.Namespace, device: torch.device) 
         def turn(steps: int | None) -> Turn:
             torch.manual_seed(0)
             clip = build_clip(architecture).to(device)
-            changes = {"steps": steps or options.clip_steps, "evaluate_every": 0}
+            changes = {"steps": steps or steps_of_turn, "evaluate_every": 0}
             optimizer = config.optimizer.model_copy(update=changes)
             return Turn(lambda: work(clip, optimizer), optimizer.steps * optimizer.batch_size)
 

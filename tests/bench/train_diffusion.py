@@ -1,6 +1,5 @@
 """The diffusion model of the training benchmark, trained in three ways."""
 
-import argparse
 import io
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from tests.bench.train_world import Side, Turn, World, finish, shuffled, train_ours
+from tests.bench.train_world import Budget, Side, Turn, World, finish, shuffled, train_ours
 from training.captioned import Captioned
 from training.config import DiffusionConfig, OptimizerConfig
 from training.data import to_signed
@@ -29,31 +28,34 @@ from training.models.diffusion import build_unet
 from training.models.objectives import build_scheduler
 
 
-def diffusion_sides(world: World, options: argparse.Namespace, device: torch.device) -> dict[str, Side]:
+def diffusion_sides(
+    world: World, config: DiffusionConfig, budget: Budget, precision: str, device: torch.device
+) -> dict[str, Side]:
     """Return what trains the diffusion model for a turn, by name."""
-    default = DiffusionConfig()
+    shorter = {"batch_size": budget.batch_size, "workers": 0, "warmup": 1, "ema_start": 0, "evaluate_every": 0}
     with torch.no_grad():
-        latents = torch.cat([encode(world.autoencoder, to_signed(part.to(device))) for part in world.images.split(100)])
+        latents = torch.cat([encode(world.autoencoder, to_signed(part.to(device))) for part in world.images.split(50)])
     nothing, told = world.text_encoder([""]), world.text_encoder(world.texts.texts)
     latent_set = LatentSet(world.keys, [latents.cpu()], np.array([(0, row) for row in range(len(world.keys))]))
     data = Captioned(latent_set, range(len(world.keys)), world.texts, told, None, seed=0)
 
     def task() -> Denoising:
         torch.manual_seed(0)
-        unet = build_unet(default, latent_set.shape, world.text_encoder.width, world.text_encoder.embed_dim)
-        return Denoising(unet, build_scheduler(default), nothing, default, []).to(device)
+        unet = build_unet(config, latent_set.shape, world.text_encoder.width, world.text_encoder.embed_dim)
+        return Denoising(unet, build_scheduler(config), nothing, config, []).to(device)
 
     def side(work: Callable[[Denoising, OptimizerConfig], None]) -> Side:
         def turn(steps: int | None) -> Turn:
-            model, optimizer = task(), default.optimizer.model_copy(update={"steps": steps or options.steps})
+            update = {**shorter, "steps": steps or budget.steps}
+            model, optimizer = task(), config.optimizer.model_copy(update=update)
             return Turn(lambda: work(model, optimizer), optimizer.steps * optimizer.batch_size)
 
         return turn
 
     return {
-        "ours": side(lambda model, optimizer: train_ours(model, data, optimizer, options.precision)),
-        "bare": side(lambda model, optimizer: train_bare(model, data, optimizer, options.precision)),
-        "diffusers": side(lambda model, optimizer: train_as_diffusers(world, model, optimizer, options.precision)),
+        "ours": side(lambda model, optimizer: train_ours(model, data, optimizer, precision)),
+        "bare": side(lambda model, optimizer: train_bare(model, data, optimizer, precision)),
+        "diffusers": side(lambda model, optimizer: train_as_diffusers(world, model, optimizer, precision)),
     }
 
 

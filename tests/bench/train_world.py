@@ -15,10 +15,11 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
+from t2i_assets.config import Settings
 from t2i_assets.synthweb.draw import draw
 from t2i_assets.synthweb.language import descriptive
 from t2i_assets.synthweb.scenes import sample_scene
-from training.config import AutoencoderConfig, ClipConfig, OptimizerConfig
+from training.config import OptimizerConfig
 from training.data import BlendCaption, BlendTexts, to_signed
 from training.loop import Data, Task, train
 from training.models.autoencoder import build_autoencoder, posterior_means, store_statistics
@@ -54,20 +55,29 @@ Side = Callable[[int | None], Turn]
 """Prepares a turn of so many steps; None takes as many as the command line asks for."""
 
 
-def draw_world(count: int, size: int, scratch: Path, device: torch.device) -> World:
-    """Return ``count`` scenes, and an autoencoder and a CLIP with random weights at the pipeline's default sizes."""
+@dataclass(frozen=True)
+class Budget:
+    """Optimizer steps of a turn, and samples of a step."""
+
+    steps: int
+    batch_size: int
+
+
+def draw_world(count: int, settings: Settings, scratch: Path, device: torch.device) -> World:
+    """Return ``count`` scenes, and an autoencoder and a CLIP with random weights at the sizes of ``settings``."""
+    size = settings.autoencoder.image_size
     rng = random.Random(0)
     scenes = [sample_scene(rng) for _ in range(count)]
     captions = [descriptive(scene, rng) for scene in scenes]
     pictures = [draw(scene, size).convert("RGB") for scene in scenes]
     write_merges(scratch, learn_merges(captions, 160, 1))
-    config = ClipConfig(image_size=size)
+    config = settings.clip
     tokenizer = load(scratch, config.context_length)
     torch.manual_seed(0)
     clip = build_clip(clip_config(config, tokenizer.vocab_size)).eval().requires_grad_(False)
-    autoencoder = build_autoencoder(AutoencoderConfig(image_size=size)).eval().requires_grad_(False)
+    autoencoder = build_autoencoder(settings.autoencoder).eval().requires_grad_(False)
     images = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2).contiguous()
-    store_statistics(autoencoder, posterior_means(autoencoder, to_signed(images)))
+    store_statistics(autoencoder, posterior_means(autoencoder, to_signed(images[:64])))
     keys = [f"{number:032x}" for number in range(count)]
     texts = BlendTexts({k: [BlendCaption("", "human", c, 1.0)] for k, c in zip(keys, captions, strict=True)})
     encoder = OpenClipTextEncoder(clip.to(device), tokenizer)
