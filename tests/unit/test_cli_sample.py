@@ -1,6 +1,10 @@
 """``t2i sample``: a labelled grid for prompts from the command line, and words where a model cannot be found."""
 
+import itertools
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,47 +14,56 @@ from PIL import Image
 
 from t2i_assets.cli import main
 from t2i_assets.commands.sample import Seeds, find, find_prior
-from t2i_assets.corpus.artifacts import Artifact, Manifest, publish, write_ref
+from t2i_assets.corpus.artifacts import Manifest, publish, write_ref
 from t2i_assets.corpus.home import Home
 from tests.unit.tiny_text_encoders import write_open_clip
 from training.config import AutoencoderConfig, DiffusionConfig, TextEncoderConfig
+from training.embeddings import encoder_digest
 from training.models.autoencoder import build_autoencoder, store_statistics
 from training.models.diffusion import open_unet
+from training.models.diffusion_prior import DiffusionPrior
 from training.models.objectives import build_scheduler
+from training.models.prior import save_prior
 from training.models.saved_diffusion import save_diffusion
 from training.sample import labelled_grid
 from training.text_encoders.backends import open_text_encoder
 
-DIGEST, CLIP = "abcdef0123456789", "c1c1c1c1c1c1c1c1"
+DIGEST, UNCLIP, CLIP = "abcdef0123456789", "0123456789abcdef", "c1c1c1c1c1c1c1c1"
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home with a CLIP, a model that knows nothing and priors of two CLIPs."""
+    """A home with a CLIP, two models that know nothing, one of them unCLIP, and priors of two CLIPs."""
     place = Home(tmp_path_factory.mktemp("home"))
 
-    def write(out: Path) -> None:
-        parts = out / "parts"
-        parts.mkdir()
-        write_open_clip(parts)
+    def write_model(out: Path, **variant: Any) -> None:
+        clip, parts = place.model("clip", CLIP), out / "parts"
         torch.manual_seed(0)
         autoencoder = build_autoencoder(AutoencoderConfig(image_size=16, widths=(8, 16, 16), latent_channels=4))
         store_statistics(autoencoder, torch.randn(9, 4, 4, 4))
         autoencoder.save_pretrained(parts / "vae")
-        config = DiffusionConfig(widths=(16, 16), heads=2, norm_groups=4)
-        encoder = open_text_encoder(TextEncoderConfig(), parts)
-        save_diffusion(open_unet(config, (4, 4, 4), encoder), build_scheduler(config), parts / "vae", encoder, out)
+        config = DiffusionConfig(widths=(16, 16), heads=2, norm_groups=4, **variant)
+        encoder = open_text_encoder(TextEncoderConfig(), clip)
+        unet = open_unet(config, (4, 4, 4), encoder, 16 if config.image_embedding else 0)
+        space = encoder_digest(clip) if config.image_embedding else None
+        save_diffusion(unet, build_scheduler(config), parts / "vae", encoder, out, space)
 
-    def publish_as(asset: str, path: Path, recipe: str, inputs: dict[str, str]) -> Artifact:
-        manifest = Manifest(asset=asset, partition=recipe, digest=path.name, code_version="1", inputs=inputs)
-        artifact = publish(path, manifest, write if asset == "latent_diffusion" else lambda out: None)
-        write_ref(place, asset, recipe, artifact)
-        return artifact
+    def write_prior(out: Path) -> None:
+        told = {"embed_dim": 16, "text_width": 32, "context_length": 12, "width": 32, "layers": 1, "heads": 2}
+        prior = DiffusionPrior(**told, timesteps=50)
+        prior.fit(torch.nn.functional.normalize(torch.randn(50, 16), dim=1))
+        save_prior(prior, {**told, "timesteps": 50}, out)
 
-    publish_as("clip_model", place.model("clip", CLIP), "blend_95_5", {})
-    publish_as("latent_diffusion", place.model("latent_diffusion", DIGEST), "blend_95_5", {"clip_model": CLIP})
-    publish_as("diffusion_prior", place.model("diffusion_prior", "d0"), "alt_only", {"clip_model": "another"})
-    publish_as("diffusion_prior", place.model("diffusion_prior", "d1"), "blend_95_5", {"clip_model": CLIP})
+    def publish_as(kind: str, digest: str, recipe: str, clip: str | None, write: Callable[[Path], None]) -> None:
+        asset, inputs = ("clip_model", {}) if clip is None else (kind, {"clip_model": clip})
+        manifest = Manifest(asset=asset, partition=recipe, digest=digest, code_version="1", inputs=inputs)
+        write_ref(place, asset, recipe, publish(place.model(kind, digest), manifest, write))
+
+    publish_as("clip", CLIP, "blend_95_5", None, write_open_clip)
+    publish_as("latent_diffusion", DIGEST, "blend_95_5", CLIP, write_model)
+    publish_as("latent_diffusion", UNCLIP, "unclip", CLIP, partial(write_model, image_embedding=True))
+    publish_as("diffusion_prior", "d0", "alt_only", "another", write_prior)
+    publish_as("diffusion_prior", "d1", "blend_95_5", CLIP, write_prior)
     return place
 
 
@@ -84,8 +97,26 @@ def test_a_model_is_found_by_recipe_digest_and_directory(home: Home, tmp_path: P
 def test_an_unknown_model_is_told_with_what_there_is(home: Home, asked: str) -> None:
     result = run(home, "a red star", "--model", asked)
     assert result.exit_code == 1
-    there_is = f"name a directory or one of blend_95_5 ({DIGEST})"
+    there_is = f"name a directory or one of blend_95_5 ({DIGEST}), unclip ({UNCLIP})"
     assert result.output == f"Error: there is no latent_diffusion {asked!r} in {home.root}: {there_is}\n"
+
+
+def test_a_model_of_the_unclip_variant_draws_from_caption_text_embedding_and_prior(home: Home, tmp_path: Path) -> None:
+    ways = [
+        [],
+        ["--condition", "text_embedding"],
+        ["--prior", "diffusion_prior"],
+        ["--prior", "d1", "--caption-beside"],
+    ]
+    sheets = []
+    for number, options in enumerate(ways):
+        out = tmp_path / f"{number}.png"
+        told = ["--model", "unclip", "--seeds", "0-1", "--steps", "2", "--out", str(out)]
+        result = run(home, "a red star", *told, *options)
+        assert result.exit_code == 0, result.output
+        sheets.append(np.asarray(Image.open(out)))
+    for one, other in itertools.combinations(sheets, 2):
+        assert (one != other).any()
 
 
 def test_a_recipe_is_meant_before_a_directory_of_its_name(
