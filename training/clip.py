@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from open_clip import CLIP
+from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 
 from training.config import ClipConfig, ZeroShotConfig
@@ -141,6 +142,8 @@ class Contrast(Task):
         return loss, {"logit_scale": self._scale().detach()}
 
     def checkpoint_gradients(self) -> None:
+        if isinstance(self.clip.visual, ModifiedResNet):
+            raise ValueError("open_clip's ResNets offer no gradient checkpointing: set gradient_checkpointing to false")
         self.clip.set_grad_checkpointing()
 
     def evaluate(self) -> Figures:

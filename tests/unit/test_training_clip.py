@@ -338,6 +338,14 @@ def test_what_cannot_be_started_from_is_named(corpus: Path, model: Path, tmp_pat
         ZeroShotConfig(classes=("a", "b"), templates=("a photo of {name}",))
 
 
+def test_gradient_checkpointing_of_a_resnet_is_refused_instead_of_ignored(corpus: Path, tmp_path: Path) -> None:
+    optimizer = OptimizerConfig(steps=1, batch_size=4, lr=1e-3, gradient_checkpointing=True)
+    config = TINY.model_copy(update={"vision_layers": (1, 1, 1, 1), "optimizer": optimizer})
+    with pytest.raises(ValueError, match="ResNets offer no gradient checkpointing"):
+        train(corpus, tmp_path / "resnet", config)
+    train(corpus, tmp_path / "vit", TINY.model_copy(update={"optimizer": optimizer}))
+
+
 def test_images_move_by_whole_pixels_within_bounds() -> None:
     images = torch.zeros(50, 3, 9, 9)
     images[:, :, 4, 4] = 1
