@@ -138,7 +138,9 @@ def pipeline(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     manifest = Manifest(asset="shards", partition="demo", digest="d" * 16, code_version="1")
     write_ref(home, "shards", "demo", publish(home.shards("demo"), manifest, write))
 
-    def launch(context: Any, module: str, config: Mapping[str, Any], inputs: Mapping[str, Any], out: Path, _: Any) -> Any:
+    def launch(
+        context: Any, module: str, config: Mapping[str, Any], inputs: Mapping[str, Any], out: Path, _: Any
+    ) -> Any:
         assert module == "training.recaption"
         job = Job("synthetic_captions", RecaptionConfig(**config), RecaptionInputs(**inputs), out)
         with Reporter(job.name, out, {}) as reporter:
