@@ -45,6 +45,7 @@ from training.config import (
     RecaptionConfig,
     ScoreConfig,
     SharingConfig,
+    TextStatesConfig,
     TokenizerConfig,
     UpsampleConfig,
     UpsamplerConfig,
@@ -143,6 +144,11 @@ class Settings(BaseModel):
     )
     autoencoder: AutoencoderConfig = Field(default_factory=AutoencoderConfig, description="The autoencoder.")
     latents: LatentsConfig = Field(default_factory=LatentsConfig, description="Precomputed latents.")
+    text_states: TextStatesConfig | None = Field(
+        default=None,
+        description="An asset of its own for the states of every caption by diffusion's text encoder; null has each "
+        "diffusion job encode its captions. Pays where the text encoder is large.",
+    )
     diffusion: DiffusionConfig = Field(default_factory=DiffusionConfig, description="The latent diffusion model.")
     generate: GenerateConfig = Field(default_factory=GenerateConfig, description="How images are sampled.")
     evaluation_set: EvaluationSetConfig = Field(

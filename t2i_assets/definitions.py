@@ -42,6 +42,8 @@ if blend.HUMAN_SAMPLES:
     from t2i_assets.assets import human_set
 
     assets += [human_set.human_contamination, human_set.human_latents]
+if diffusion.TEXT_STATES:
+    assets.append(diffusion.text_states)
 if load_settings().claims is not None:
     from t2i_assets.assets import claims
 

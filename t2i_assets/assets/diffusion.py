@@ -20,6 +20,7 @@ from t2i_assets.resources import Overrides, Pipeline
 
 OF_TEXT_ENCODER = dg.SpecificPartitionsPartitionMapping([text_encoder_recipe])
 IMAGE_EMBEDDING = load_settings().diffusion.image_embedding
+TEXT_STATES = load_settings().text_states is not None
 
 
 @dg.asset(**GROUP, deps=[shards], kinds={"pytorch", "diffusers"}, code_version="2", pool="training")
@@ -72,7 +73,38 @@ LATENTS = [autoencoder, every(latents), *(["human_latents"] if HUMAN_SAMPLES els
 
 @dg.asset(
     **TRAINED,
+    deps=[caption_blend, dg.AssetDep(clip_model, partition_mapping=OF_TEXT_ENCODER)],
+    kinds={"pytorch", "safetensors"},
+    code_version="1",
+)
+def text_states(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """States of every caption that a diffusion model can draw from a blend, computed once by its text encoder.
+
+    Part of the graph where the preset has a section ``text_states``.
+    """
+    blend, clip = (
+        made(pipeline, "caption_blend", context.partition_key),
+        made(pipeline, "clip_model", text_encoder_recipe),
+    )
+    reader = pipeline.settings.diffusion.text_encoder
+    return run_job(
+        context,
+        pipeline,
+        config,
+        module="training.text_states",
+        section="text_states",
+        path=lambda digest: pipeline.place.features(clip.digest, digest),
+        inputs={"caption_blend": blend, "clip_model": clip},
+        files={"blend": blend.path, "clip": clip.path},
+        extra={"text_encoder": reader.model_dump(mode="json")},
+        named=(reader.model, reader.weights),
+    )
+
+
+@dg.asset(
+    **TRAINED,
     deps=[
+        *([text_states] if TEXT_STATES else []),
         *(caption_blend, *LATENTS, dg.AssetDep(clip_model, partition_mapping=OF_TEXT_ENCODER)),
         *([dg.AssetDep(clip_embeddings, partition_mapping=OF_TEXT_ENCODER)] if IMAGE_EMBEDDING else []),
     ],
@@ -116,6 +148,9 @@ def trained_diffusion(
     if told.image_embedding:
         embeddings = made(pipeline, "clip_embeddings", text_encoder_recipe)
         inputs["clip_embeddings"], files["image_embeddings"] = embeddings, [embeddings.path]
+    if pipeline.settings.text_states is not None:
+        states = made(pipeline, "text_states", recipe)
+        inputs["text_states"], files["text_states"] = states, [states.path]
     return run_job(
         context,
         pipeline,

@@ -151,8 +151,8 @@ def priors_finding(scores: Scores[str], figures: Mapping[str, Sequence[Mapping[s
             for arm in scores.arms
         ],
         notes=(
-            "The autoregressive prior's sequence is longer (16 components of the embedding after the caption's tokens, "
-            "against 4 tokens), so it takes fewer steps; width and layers are the same.",
+            "Both priors are trained by about as many operations: a step of the autoregressive one takes more, since "
+            "its sequence is longer, so it takes fewer steps.",
             *seed_notes(scores.seeds),
         ),
     )

@@ -4,7 +4,7 @@ import dagster as dg
 
 from t2i_assets.assets.blend import caption_blend
 from t2i_assets.assets.claims.group import CONFIG, GROUP, TRAINED
-from t2i_assets.assets.diffusion import LATENTS, OF_TEXT_ENCODER, trained_diffusion
+from t2i_assets.assets.diffusion import LATENTS, OF_TEXT_ENCODER, TEXT_STATES, trained_diffusion
 from t2i_assets.assets.evals import METRICS, drawn, evaluation_set, scored
 from t2i_assets.assets.models import autoregressive_prior, clip_embeddings, clip_model, diffusion_prior, trained_prior
 from t2i_assets.claims import drawings
@@ -37,7 +37,10 @@ SHARED = [
 @dg.asset(
     **TRAINED,
     partitions_def=every_model,
-    deps=[*SHARED, *LATENTS],
+    deps=[
+        *(*SHARED, *LATENTS),
+        *([dg.AssetDep("text_states", partition_mapping=OF_TEXT_ENCODER)] if TEXT_STATES else []),
+    ],
     code_version=JOB_VERSIONS["latent_diffusion"],
 )
 def diffusion_replicate(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
