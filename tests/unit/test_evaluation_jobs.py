@@ -33,13 +33,13 @@ from evaluation.judge import PoolData, assign, augment, blurred, read_pool, voca
 from evaluation.judge_accuracy import measure
 from evaluation.models.detector import DetectorConfig, decode, load_detector
 from evaluation.systems import EvaluationInputs, exhibits, read_prompts, shuffled
-from t2i_assets.corpus.digests import digest, sample_key
+from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.schemas import CAPTIONS, EVALS, GENERATED, PROMPTS, SCORES
-from t2i_assets.corpus.shards import ShardWriter, TarWriter, iter_images
+from t2i_assets.corpus.shards import TarWriter, iter_images
 from t2i_assets.corpus.tables import read_rows, write_table
-from t2i_assets.synthweb.draw import draw
 from t2i_assets.synthweb.language import descriptive, facts
-from t2i_assets.synthweb.scenes import Scene, sample_scene
+from t2i_assets.synthweb.scenes import sample_scene
+from tests.unit.drawn_pictures import write_pictures
 from training import tokenizer
 from training.config import ClipConfig, JobConfig, TokenizerConfig
 from training.data import load_images
@@ -48,26 +48,6 @@ from training.models.clip import build_clip, clip_config, load_clip, save_clip
 from training.report import Reporter
 
 KIND_OF = {"color": "single", "spatial": "pair", "numeracy": "count"}
-
-
-def write_pictures(directory: Path, scenes: list[Scene]) -> list[str]:
-    rows = []
-    with ShardWriter(directory, "test") as shards:
-        for scene in scenes:
-            data = io.BytesIO()
-            draw(scene, 64).save(data, "JPEG", quality=92)
-            key = sample_key(data.getvalue())
-            sample = {
-                "key": key, "source": "test", "image_ext": "jpg", "width": 64, "height": 64, "original_width": 64,
-                "original_height": 64, "original_bytes": len(data.getvalue()), "original_format": "JPEG",
-                "original_sha256": "", "phash": "", "image_url": f"test:{key}", "consent": "own",
-                "alt_text": descriptive(scene), "texts": [],
-            }  # fmt: skip
-            shards.write(sample, data.getvalue(), descriptive(scene))
-            things = [{"shape": t.shape, "color": t.color, "texture": t.texture, "box": t.box} for t in scene.things]
-            rows.append({"key": key, "facts": json.dumps({"objects": things, "background": scene.background})})
-    pq.write_table(pa.Table.from_pylist(rows), directory / "facts.parquet")
-    return [row["key"] for row in rows]
 
 
 @pytest.fixture(scope="module")

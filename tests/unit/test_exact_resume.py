@@ -1,6 +1,7 @@
 """Every job that trains, killed with -9 at a random step and run again, gives the same weights, bit for bit."""
 
 import multiprocessing
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation.config import JudgeConfig
+from evaluation.judge import JudgeInputs
+from evaluation.judge import main as judge
+from t2i_assets.synthweb.scenes import sample_scene
 from tests.unit.caption_layers import write_layers
 from tests.unit.drawn_corpus import write_human, write_tokenizer
+from tests.unit.drawn_pictures import write_pictures
 from tests.unit.group_training import signalled_in_step
 from tests.unit.latent_corpus import CLIP, DIFFUSION, write_latent_corpus
 from training.autoencoder import AutoencoderInputs
@@ -34,6 +40,7 @@ from training.config import (
     JobConfig,
     OptimizerConfig,
     PerceptualConfig,
+    SharingConfig,
     UpsamplerConfig,
 )
 from training.diffusion import DiffusionInputs
@@ -44,6 +51,8 @@ from training.embed import main as embed
 from training.job import Job, JobInputs
 from training.priors import PriorInputs
 from training.report import Reporter
+from training.sharing import SharingInputs
+from training.sharing import main as sharing
 from training.upsampler import UpsamplerInputs
 from training.upsampler import main as upsampler
 
@@ -64,6 +73,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_human(root / "human", 12)
     write_tokenizer(root / "words")
     write_layers(root / "layers")
+    write_pictures(root / "pool", [sample_scene(random.Random(number)) for number in range(12)])
     (root / "features").mkdir()
     inputs = EmbedInputs(clip=root / "clip", blend=root / "blend", shards=[root / "shards"])
     embed(Job("embed", EmbedConfig(), inputs, root / "features"), Reporter("embed", root / "features", {}))
@@ -104,6 +114,14 @@ def job_of(name: str, root: Path) -> tuple[Main, JobConfig, JobInputs, int]:
             phases = dict.fromkeys(("pretrain", "caption", "finetune"), STEPS)
             told = {**SMALL, **phases, "text_layers": 2, "embed_dim": 16, "queue": 8}
             return caption_filter, CaptionFilterConfig.model_validate(told), CaptionFilterInputs(**pairs), 12
+        case "sharing":
+            phases = dict.fromkeys(("pretrain", "caption", "finetune"), STEPS)
+            told = {**SMALL, **phases, "text_layers": 2, "embed_dim": 16, "queue": 8}
+            shared = SharingInputs(**pairs, heldout=root / "shards")
+            return sharing, SharingConfig.model_validate(told), shared, 20
+        case "judge":
+            seen = JudgeInputs(pool=root / "pool", heldout=root / "pool")
+            return judge, JudgeConfig(width=8, features=16, blocks=1, optimizer=OPTIMIZER), seen, 4
     layers = root / "layers"
     config = UpsamplerConfig(width=16, heads=2, context_length=48, held_out=0.2, optimizer=OPTIMIZER)
     inputs = UpsamplerInputs(
@@ -139,6 +157,8 @@ def killed_at(step: int, *job: Any) -> None:
         "captioner",
         "caption_filter",
         "upsampler",
+        "sharing",
+        "judge",
     ],
 )
 def test_a_job_killed_at_a_random_step_and_run_again_gives_the_same_weights(
@@ -153,7 +173,8 @@ def test_a_job_killed_at_a_random_step_and_run_again_gives_the_same_weights(
     assert job.exitcode == -signal.SIGKILL
     assert list((tmp_path / "killed").glob("*checkpoint.pt"))
     run(main, config, inputs, tmp_path / "killed")
-    expected = sorted((tmp_path / "whole").rglob("*.safetensors"))
+    written = (tmp_path / "whole").rglob
+    expected = sorted([*written("*.safetensors"), *written("captions/*.parquet"), *written("scores/*.parquet")])
     assert expected
     for path in expected:
         found = tmp_path / "killed" / path.relative_to(tmp_path / "whole")
