@@ -1,0 +1,74 @@
+"""What a Frechet distance needs to know of a set of features, gathered a batch or a process at a time, in float64."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sufficient statistics of a set of features: number, mean [d] and scatter [d, d] around the mean.
+
+    Sets are merged by the pairwise update of Chan, Golub and LeVeque (1979), which loses no digits where the mean is
+    far from zero, as sums of squares would. ``+`` merges batches and processes alike, in any order.
+    """
+
+    n: float
+    mean: Array
+    scatter: Array
+
+    @classmethod
+    def empty(cls, dimension: int) -> "Moments":
+        """Return the statistics of no features."""
+        return cls(0.0, np.zeros(dimension), np.zeros((dimension, dimension)))
+
+    @classmethod
+    def of(cls, features: NDArray[np.floating], times: Array | None = None) -> "Moments":
+        """Return the statistics of ``features`` [N, d]; ``times`` [N] says how often each counts, once if None."""
+        x = np.asarray(features, dtype=np.float64)
+        n = float(len(x)) if times is None else float(times.sum())
+        if not n:
+            return cls.empty(x.shape[1])
+        mean = x.mean(axis=0) if times is None else times @ x / n
+        centred = x - mean
+        if times is not None:
+            centred *= np.sqrt(times)[:, None]
+        return cls(n, mean, centred.T @ centred)
+
+    @classmethod
+    def of_blocks(cls, blocks: Iterable[NDArray[np.floating]], dimension: int) -> "Moments":
+        """Return the statistics of features that come in blocks [n, d], of which one at a time is in memory."""
+        moments = cls.empty(dimension)
+        for block in blocks:
+            moments += cls.of(block)
+        return moments
+
+    def __add__(self, other: "Moments") -> "Moments":
+        n = self.n + other.n
+        if not n:
+            return self
+        difference = other.mean - self.mean
+        between = np.outer(difference, difference * (self.n * other.n / n))
+        return Moments(n, self.mean + difference * (other.n / n), self.scatter + other.scatter + between)
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Unbiased covariance [d, d]. Raises ValueError below two features."""
+        if self.n < 2:
+            raise ValueError(f"a covariance needs two features, not {self.n:g}")
+        return (self.scatter + self.scatter.T) / 2 / (self.n - 1)
+
+    @cached_property
+    def factor(self) -> Array:
+        """A matrix F [d, d] with F Fᵀ the covariance: Cholesky's, or the symmetric root where the rank is too low."""
+        try:
+            lower: Array = np.linalg.cholesky(self.covariance)
+        except np.linalg.LinAlgError:
+            values, vectors = np.linalg.eigh(self.covariance)
+            lower = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+        return lower
