@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evaluation.faults import Faults
+from evaluation.judges.config import JudgeChoice
 from training.config import JobConfig, OptimizerConfig, ZeroShotConfig
 
 System = Literal["generated", "ceiling", "floor"]
@@ -48,8 +50,16 @@ class ClipScoreConfig(EvaluationConfig):
 class CompBenchConfig(EvaluationConfig):
     """T2I-CompBench rules; lengths are shares of the image's side."""
 
+    judge: JudgeChoice = Field(default=JudgeChoice(), description="Who looks at the pictures.")
+    parser: str = Field(
+        default="rule",
+        description="What reads prompts that come without facts: rule (determiners and function words, no model), or a "
+        "pipeline of spaCy by name or path, such as en_core_web_sm.",
+    )
+    faults: Faults = Field(default=Faults(), description="Faults of the published code, reproduced or mended.")
     iou_threshold: float = Field(default=0.1, gt=0, description="Overlap up to which two objects stand apart.")
     near: float = Field(default=0.3125, gt=0, description="Distance that still counts as near: 150 px of 480.")
+    depth_overlap: float = Field(default=0.5, gt=0, description="IoU at which one object hides another in full.")
     spatial_minimum: float = Field(default=0.5, ge=0, description="Spatial scores below this count 0.")
     same_box: float = Field(default=0.9, gt=0, description="IoU or containment above which two boxes are one object.")
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -16,13 +16,18 @@ ATTRIBUTES = ("shape", "color", "texture")
 
 @dataclass(frozen=True)
 class Detection:
-    """One object: probabilities of each attribute's values, box (x0, y0, x1, y1) in 0..1, score in 0..1."""
+    """One object: probabilities of each attribute's values, box (x0, y0, x1, y1) in 0..1, score in 0..1.
+
+    A judge that knows one kind of name only (an open detector) puts it into ``shape``. ``depth`` is the larger, the
+    nearer; None where the judge does not see it in the object itself.
+    """
 
     shape: Mapping[str, float]
     color: Mapping[str, float]
     texture: Mapping[str, float]
     box: Box
     score: float = 1.0
+    depth: float | None = None
 
     def probability(self, attributes: Mapping[str, str]) -> float:
         """Return the probability that this is an object with all of ``attributes``."""
@@ -37,15 +42,22 @@ class Detection:
         return max(probabilities, key=probabilities.__getitem__)
 
     def __str__(self) -> str:
-        return with_article(" ".join(self.most_likely(attribute) for attribute in ("texture", "color", "shape")))
+        known = [attribute for attribute in ("texture", "color", "shape") if getattr(self, attribute)]
+        return with_article(" ".join(self.most_likely(attribute) for attribute in known))
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Everything that a judge sees in one image."""
+    """Everything that a judge sees in one image.
+
+    ``answers`` holds P(yes) of each question that was asked of the image, empty for a judge that is asked nothing;
+    ``depth`` a map [H, W] of how near every pixel is, where one was measured.
+    """
 
     objects: tuple[Detection, ...]
     background: Mapping[str, float]
+    answers: Mapping[str, float] = field(default_factory=dict)
+    depth: NDArray[np.float32] | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return " and ".join(str(thing) for thing in self.objects) or "nothing"
@@ -66,6 +78,7 @@ def picture_of_truth(text: str) -> Picture:
             color={thing["color"]: 1.0},
             texture={thing["texture"]: 1.0},
             box=(thing["box"][0], thing["box"][1], thing["box"][2], thing["box"][3]),
+            depth=thing.get("depth"),
         )
         for thing in value["objects"]
     )

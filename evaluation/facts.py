@@ -1,19 +1,22 @@
-"""What a prompt says: objects, their relation and the background, as read from the ``facts`` column."""
+"""What a prompt says: objects, their relation and the background, read from the ``facts`` column or from its text."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """One noun chunk of a prompt; what the prompt leaves open is None."""
+    """One noun chunk of a prompt; what the prompt leaves open is None. ``words`` is the chunk as it was written."""
 
     shape: str
     color: str | None = None
     texture: str | None = None
     count: int = 1
+    words: str | None = None
 
     def attributes(self) -> dict[str, str]:
         """Return what is stated, by attribute."""
@@ -21,6 +24,8 @@ class Wanted:
         return {attribute: value for attribute, value in stated.items() if value is not None}
 
     def __str__(self) -> str:
+        if self.words is not None:
+            return self.words
         words = [word for word in (self.texture, self.color, self.shape) if word]
         if self.count > 1:
             return " ".join([NUMBERS.get(self.count, str(self.count)), *words]) + "s"
@@ -38,11 +43,25 @@ class Relation:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that a prompt states; nothing that it does not."""
+    """Everything that a prompt states; nothing that it does not.
+
+    ``chunks`` are the noun chunks to ask about where they are not simply the objects and the background; ``excluded``
+    must not be there in such number (GenEval); ``parts`` are the scores a complex prompt is made of, where it says so.
+    """
 
     objects: tuple[Wanted, ...]
     relation: Relation | None = None
     background: str | None = None
+    chunks: tuple[Wanted, ...] | None = None
+    excluded: tuple[Wanted, ...] = ()
+    parts: tuple[str, ...] | None = None
+
+    def questions(self) -> list[str]:
+        """Return what a judge that answers questions is asked: every noun chunk with a question mark."""
+        chunks = [str(chunk) for chunk in (self.objects if self.chunks is None else self.chunks)]
+        if self.background is not None:
+            chunks.append(background_chunk(self.background))
+        return [f"{chunk}?" for chunk in chunks]
 
 
 def parse_facts(text: str) -> Facts:
@@ -53,16 +72,22 @@ def parse_facts(text: str) -> Facts:
     value = json.loads(text)
     if not value.get("objects"):
         raise ValueError(f"facts without objects: {text}")
-    objects = tuple(
-        Wanted(thing["shape"], thing.get("color"), thing.get("texture"), int(thing.get("count") or 1))
-        for thing in value["objects"]
-    )
     relation = value.get("relation")
     return Facts(
-        objects=objects,
+        objects=tuple(_wanted(thing) for thing in value["objects"]),
         relation=Relation(relation["kind"], relation["subject"], relation["object"]) if relation else None,
         background=value.get("background"),
+        excluded=tuple(_wanted(thing) for thing in value.get("excluded") or ()),
     )
+
+
+def _wanted(thing: Mapping[str, Any]) -> Wanted:
+    return Wanted(thing["shape"], thing.get("color"), thing.get("texture"), int(thing.get("count") or 1))
+
+
+def background_chunk(value: str) -> str:
+    """Return the noun chunk of a background, "a white background"."""
+    return f"{with_article(value)} background"
 
 
 def with_article(words: str) -> str:

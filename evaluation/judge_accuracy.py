@@ -3,7 +3,7 @@
 from collections import Counter
 
 from evaluation.detection import ATTRIBUTES, Detection, Picture, iou
-from evaluation.rules import seen_relation
+from evaluation.places import seen_relation
 
 MATCH_IOU = 0.5
 

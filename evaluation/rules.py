@@ -1,28 +1,24 @@
 """T2I-CompBench as pure functions: what a prompt says, what a judge saw, a score in 0..1 and why it is not full.
 
 Source: Huang et al., "T2I-CompBench: A Comprehensive Benchmark for Open-world Compositional
-Text-to-image Generation" (2023), section 4, with its published evaluation code for the constants.
-A judge that gives probabilities takes the place of BLIP-VQA, and its boxes that of UniDet. Nouns
-are shapes. Choices where the source leaves one:
+Text-to-image Generation" (2023), section 4, and "T2I-CompBench++" (2025) for numeracy and three dimensions, with the
+published evaluation code for the constants; its faults are switched in ``faults``. Choices where the source leaves one:
 
 * The background, where a prompt states one, is a noun chunk like the others ("a white background?").
-* Where two nouns are equal ("a red circle left of a blue circle"), the spatial rule tells the objects
-  apart by their attributes; the source cannot.
+* A judge that is asked nothing answers a chunk by the probability that some object has all its attributes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
 from evaluation.config import CompBenchConfig
-from evaluation.detection import Box, Detection, Picture, centre, containment, iou
-from evaluation.facts import NUMBERS, Facts, Wanted, with_article
+from evaluation.detection import Detection, Picture, containment, iou
+from evaluation.facts import NUMBERS, Facts, background_chunk, with_article
+from evaluation.places import candidates, find_pair, in_front, name_score, named, position, seen_depth, seen_relation
 
 VERSION = "t2i-compbench-rules-1"
 FULL = 0.995
-DIRECTIONS = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}
-"""Axis (0 is x, 1 is y, downwards) and sign of subject minus object."""
-NEAR = ("next to", "near", "on side of")
 
 
 @dataclass(frozen=True)
@@ -33,36 +29,47 @@ class Score:
     reason: str | None = None
 
 
-def score(category: str, facts: Facts, picture: Picture, config: CompBenchConfig) -> Score:
-    """Score a picture by the rule of the prompt's category.
+def score(category: str, facts: Facts, picture: Picture, config: CompBenchConfig, cosine: float | None = None) -> Score:
+    """Score a picture by the rule of the prompt's category; ``cosine`` is CLIP's, of picture and prompt.
 
-    Raises ValueError on a category without a rule, or on a spatial prompt that states no relation.
+    Raises ValueError on a category without a rule, on a spatial prompt that states no relation, and where a category
+    needs the cosine and there is none.
     """
     match category:
         case "color" | "shape" | "texture":
-            return attribute_binding(facts, picture)
+            return attribute_binding(facts, picture, config)
         case "spatial":
             return spatial(facts, picture, config)
+        case "3d_spatial":
+            return spatial_3d(facts, picture, config)
         case "numeracy":
             return numeracy(facts, picture, config)
+        case "non_spatial":
+            return non_spatial(cosine)
         case "complex":
-            return three_in_one(facts, picture, config)
+            return three_in_one(facts, picture, config, cosine)
     raise ValueError(f"no rule for category {category!r}")
 
 
-def attribute_binding(facts: Facts, picture: Picture) -> Score:
-    """Return the product over noun chunks of P(yes), the probability that some object has all its attributes."""
-    asked = [(str(wanted), presence(wanted.attributes(), picture)) for wanted in facts.objects]
-    if facts.background is not None:
-        asked.append((_background(facts.background), picture.background.get(facts.background, 0.0)))
-    value = prod(yes for _, yes in asked)
+def attribute_binding(facts: Facts, picture: Picture, config: CompBenchConfig) -> Score:
+    """Return the product over noun chunks of P(yes), as BLIP-VQA is asked."""
+    asked = [
+        (question.removesuffix("?"), _rounded(yes, config))
+        for question, yes in zip(*_answers(facts, picture), strict=True)
+    ]
+    if not asked:
+        official = config.faults.no_chunk == "official"
+        return Score(1.0) if official else Score(0.0, "no noun chunk to ask about")
+    value = _rounded(prod(yes for _, yes in asked), config)
     chunk, yes = min(asked, key=lambda pair: pair[1])
     if value >= FULL:
         return Score(value)
     if yes >= 0.5:
         return Score(value, f"not quite sure of {chunk} ({yes:.2f})")
-    if facts.background is not None and chunk == _background(facts.background):
-        seen = _background(max(picture.background, key=picture.background.__getitem__))
+    if picture.answers:
+        return Score(value, f"{chunk}? rather not ({yes:.2f})")
+    if facts.background is not None and chunk == background_chunk(facts.background):
+        seen = background_chunk(max(picture.background, key=picture.background.__getitem__, default="unknown"))
     else:
         seen = str(picture)
     return Score(value, f"found {seen}, wanted {chunk}")
@@ -78,63 +85,38 @@ def spatial(facts: Facts, picture: Picture, config: CompBenchConfig) -> Score:
 
     With one object found it is ¼·s, and below ``spatial_minimum`` it counts 0.
     """
-    if facts.relation is None:
-        raise ValueError("a spatial prompt must state a relation")
-    kind = facts.relation.kind
-    subject, other = facts.objects[facts.relation.subject], facts.objects[facts.relation.object]
-    pair = _find_pair(subject, other, picture)
-    if pair is None:
-        missing = next((wanted for wanted in (subject, other) if not _candidates(wanted, picture)), other)
-        found = [s for wanted in (subject, other) for s, _ in _candidates(wanted, picture)[:1]]
-        value = max(found, default=0.0) / 4
-        value = value if value >= config.spatial_minimum else 0.0
-        return Score(value, f"found {picture}, wanted {with_article(missing.shape)}")
-    (s1, first), (s2, second) = pair
-    held = position(kind, first.box, second.box, config)
-    value = (s1 + s2) / 4 + held / 2
-    value = value if value >= config.spatial_minimum else 0.0
-    if value >= FULL:
-        return Score(value)
-    if held < 1:
-        return Score(value, f"found {first} {seen_relation(first.box, second.box)} {second}, wanted {kind}")
-    return Score(value, f"not quite sure of {subject} and {other} ({min(s1, s2):.2f})")
+    result = _placed(
+        facts,
+        picture,
+        config,
+        holds=lambda kind, first, second: position(kind, first.box, second.box, config),
+        seen=lambda first, second: seen_relation(first.box, second.box),
+    )
+    return result if result.value >= config.spatial_minimum else Score(0.0, result.reason)
 
 
-def position(kind: str, subject: Box, other: Box, config: CompBenchConfig) -> float:
-    """Return how well two boxes stand in a relation, 0..1.
-
-    Directions: the centres differ with the right sign along the dominant axis; overlap beyond the
-    threshold takes away in proportion. Near: either distance below the threshold.
-    """
-    (x1, y1), (x2, y2) = centre(subject), centre(other)
-    difference = (x1 - x2, y1 - y2)
-    if kind in NEAR:
-        farthest = max(abs(difference[0]), abs(difference[1]))
-        return 1.0 if min(abs(difference[0]), abs(difference[1])) < config.near else config.near / farthest
-    axis, sign = DIRECTIONS[kind]
-    if difference[axis] * sign <= 0 or abs(difference[axis]) <= abs(difference[1 - axis]):
-        return 0.0
-    overlap = iou(subject, other)
-    return 1.0 if overlap < config.iou_threshold else config.iou_threshold / overlap
-
-
-def seen_relation(subject: Box, other: Box) -> str:
-    """Return the direction in which ``subject`` stands from ``other``."""
-    (x1, y1), (x2, y2) = centre(subject), centre(other)
-    axis = 0 if abs(x1 - x2) > abs(y1 - y2) else 1
-    sign = 1 if (x1 - x2, y1 - y2)[axis] > 0 else -1
-    return next(kind for kind, direction in DIRECTIONS.items() if direction == (axis, sign))
+def spatial_3d(facts: Facts, picture: Picture, config: CompBenchConfig) -> Score:
+    """Return ¼(s1 + s2) + ½·pos as for ``spatial``, without the minimum; pos looks at depth and overlap."""
+    return _placed(
+        facts,
+        picture,
+        config,
+        holds=lambda kind, first, second: in_front(kind, first, second, picture, config),
+        seen=lambda first, second: seen_depth(first, second, picture, config),
+    )
 
 
 def numeracy(facts: Facts, picture: Picture, config: CompBenchConfig) -> Score:
     """Return the mean over wanted objects of ½ (present) + ½ (exactly as many as asked), counted by noun."""
+    if not facts.objects:
+        return Score(0.0, "no noun to count")
     things = distinct(picture, config)
     total, reasons = 0.0, []
     for wanted in facts.objects:
-        found = sum(thing.most_likely("shape") == wanted.shape for thing in things)
+        found = len(named(wanted.shape, things, config.faults.substrings == "official"))
         total += 0.5 * (found > 0) + 0.5 * (found == wanted.count)
         if found != wanted.count:
-            reasons.append(f"found {NUMBERS.get(found, str(found)) if found else 'no'} {_plural(wanted.shape, found)}, "
+            reasons.append(f"found {NUMBERS.get(found, str(found)) if found else 'no'} {plural(wanted.shape, found)}, "
                            f"wanted {NUMBERS.get(wanted.count, str(wanted.count))}")  # fmt: skip
     return Score(total / len(facts.objects), "; ".join(reasons) or None)
 
@@ -152,52 +134,75 @@ def distinct(picture: Picture, config: CompBenchConfig) -> list[Detection]:
     return kept
 
 
-def three_in_one(facts: Facts, picture: Picture, config: CompBenchConfig) -> Score:
-    """Return the mean of the parts that apply: attributes always, relation and numbers where the prompt states them."""
-    parts = list(_parts(facts, picture, config))
+def non_spatial(cosine: float | None) -> Score:
+    """Return CLIP's cosine as it is: the published score of interactions, no share of full marks."""
+    if cosine is None:
+        raise ValueError("a prompt about an interaction is scored by CLIP: give the job the input 'clip'")
+    return Score(cosine, f"cosine {cosine:.3f}")
+
+
+def three_in_one(facts: Facts, picture: Picture, config: CompBenchConfig, cosine: float | None = None) -> Score:
+    """Return the mean of the parts that apply: attributes always, relation, action and numbers where stated.
+
+    Prompts from the published files name their parts; of others the facts tell.
+    """
+    parts = list(_parts(facts, picture, config, cosine))
     reasons = [part.reason for part in parts if part.reason is not None]
     return Score(sum(part.value for part in parts) / len(parts), "; ".join(reasons) or None)
 
 
-def _parts(facts: Facts, picture: Picture, config: CompBenchConfig) -> Iterator[Score]:
-    yield attribute_binding(facts, picture)
-    if facts.relation is not None:
+def _parts(facts: Facts, picture: Picture, config: CompBenchConfig, cosine: float | None) -> Iterator[Score]:
+    yield attribute_binding(facts, picture, config)
+    if facts.relation is not None if facts.parts is None else "spatial" in facts.parts:
         yield spatial(facts, picture, config)
-    if any(wanted.count > 1 for wanted in facts.objects):
+    if facts.parts is not None and "action" in facts.parts:
+        yield non_spatial(cosine)
+    if facts.parts is None and any(wanted.count > 1 for wanted in facts.objects):
         yield numeracy(facts, picture, config)
 
 
-def _candidates(wanted: Wanted, picture: Picture) -> list[tuple[float, Detection]]:
-    """Return (detection score of the noun, object) for every object whose likeliest shape it is, surest first."""
-    named = [thing for thing in picture.objects if thing.most_likely("shape") == wanted.shape]
-    pairs = [(thing.probability({"shape": wanted.shape}), thing) for thing in named]
-    return sorted(pairs, key=lambda pair: -pair[0])
+def _answers(facts: Facts, picture: Picture) -> tuple[list[str], list[float]]:
+    questions = facts.questions()
+    if picture.answers:
+        return questions, [picture.answers[question] for question in questions]
+    chunks = facts.objects if facts.chunks is None else facts.chunks
+    yes = [presence(wanted.attributes(), picture) for wanted in chunks]
+    if facts.background is not None:
+        yes.append(picture.background.get(facts.background, 0.0))
+    return questions, yes
 
 
-def _find_pair(
-    subject: Wanted, other: Wanted, picture: Picture
-) -> tuple[tuple[float, Detection], tuple[float, Detection]] | None:
-    """Return the two objects meant: by noun, and by attributes where several have the same noun."""
-    pairs = [
-        (first, second)
-        for first in _candidates(subject, picture)
-        for second in _candidates(other, picture)
-        if first[1] is not second[1]
-    ]
-    if not pairs:
-        return None
-    return max(
-        pairs,
-        key=lambda pair: (
-            pair[0][1].probability(subject.attributes()) + pair[1][1].probability(other.attributes()),
-            pair[0][0] + pair[1][0],
-        ),
-    )
+def _placed(
+    facts: Facts,
+    picture: Picture,
+    config: CompBenchConfig,
+    holds: Callable[[str, Detection, Detection], float],
+    seen: Callable[[Detection, Detection], str],
+) -> Score:
+    if facts.relation is None:
+        raise ValueError("a spatial prompt must state a relation")
+    kind = facts.relation.kind
+    wanted = facts.objects[facts.relation.subject], facts.objects[facts.relation.object]
+    pair = find_pair(*wanted, kind, picture, config.faults)
+    if pair is None:
+        found = [candidates(one, picture, config.faults) for one in wanted]
+        missing = next((one for one, things in zip(wanted, found, strict=True) if not things), wanted[1])
+        surest = max((name_score(things[0]) for things in found if things), default=0.0)
+        return Score(surest / 4, f"found {picture}, wanted {with_article(missing.shape)}")
+    scores = [name_score(thing) for thing in pair]
+    held = holds(kind, *pair)
+    value = sum(scores) / 4 + held / 2
+    if value >= FULL:
+        return Score(value)
+    if held < 1:
+        return Score(value, f"found {pair[0]} {seen(*pair)} {pair[1]}, wanted {kind}")
+    return Score(value, f"not quite sure of {wanted[0]} and {wanted[1]} ({min(scores):.2f})")
 
 
-def _background(value: str) -> str:
-    return f"{with_article(value)} background"
+def _rounded(value: float, config: CompBenchConfig) -> float:
+    return round(value, 4) if config.faults.rounding == "official" else value
 
 
-def _plural(shape: str, count: int) -> str:
-    return shape if count == 1 else f"{shape}s"
+def plural(noun: str, count: int) -> str:
+    """Return the noun as it is written for ``count`` of it."""
+    return noun if count == 1 else f"{noun}s"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from evaluation.config import CompBenchConfig
 from evaluation.detection import Detection, Picture, picture_of_truth
 from evaluation.facts import Facts, Relation, Wanted, parse_facts
-from evaluation.rules import attribute_binding, numeracy, position, score, spatial, three_in_one
+from evaluation.places import position
+from evaluation.rules import attribute_binding, numeracy, score, spatial, three_in_one
 from t2i_assets.synthweb.language import facts as facts_of
 from t2i_assets.synthweb.scenes import COLORS, RELATIONS, SHAPES, Scene, sample_scene
 
@@ -71,7 +72,7 @@ def test_one_changed_attribute_fails_binding_and_is_named(scene, attribute):
         replace(item, **{attribute: {new: 1.0}}) if item.probability(facts.objects[0].attributes()) else item
         for item in picture.objects
     ]
-    result = attribute_binding(facts, Picture(tuple(changed), picture.background))
+    result = attribute_binding(facts, Picture(tuple(changed), picture.background), CONFIG)
     assert result.value == 0
     assert result.reason.startswith("found ") and result.reason.endswith(f"wanted {facts.objects[0]}")
 
@@ -80,7 +81,7 @@ def test_one_changed_attribute_fails_binding_and_is_named(scene, attribute):
 def test_colours_swapped_between_two_objects_fail_binding_though_every_word_is_in_the_picture(scene):
     first, second = seen(scene).objects
     swapped = (replace(first, color=second.color), replace(second, color=first.color))
-    assert attribute_binding(said(scene), Picture(swapped, {scene.background: 1.0})).value == 0
+    assert attribute_binding(said(scene), Picture(swapped, {scene.background: 1.0}), CONFIG).value == 0
 
 
 @given(pairs)
@@ -142,12 +143,12 @@ def test_equal_nouns_are_told_apart_by_their_attributes():
 
 def test_what_a_prompt_leaves_open_is_not_asked():
     picture = Picture((thing("striped purple star"),), {"black": 1.0})
-    assert attribute_binding(parse_facts('{"objects": [{"shape": "star", "color": null}]}'), picture).value == 1
+    assert attribute_binding(parse_facts('{"objects": [{"shape": "star", "color": null}]}'), picture, CONFIG).value == 1
 
 
 def test_a_stated_background_is_a_chunk_of_its_own():
     picture = Picture((thing("solid red star"),), {"gray": 0.9, "white": 0.1})
-    result = attribute_binding(Facts((wanted("solid red star"),), background="white"), picture)
+    result = attribute_binding(Facts((wanted("solid red star"),), background="white"), picture, CONFIG)
     assert result.value == pytest.approx(0.1)
     assert result.reason == "found a gray background, wanted a white background"
 
@@ -181,7 +182,7 @@ def test_complex_is_the_mean_of_the_parts_that_apply():
 
 def test_binding_is_the_product_of_probabilities_over_chunks():
     picture = Picture((thing("solid red star", certainty=0.8), thing("solid blue circle", certainty=0.5)), {})
-    result = attribute_binding(Facts((wanted("solid red star"), wanted("solid blue circle"))), picture)
+    result = attribute_binding(Facts((wanted("solid red star"), wanted("solid blue circle"))), picture, CONFIG)
     assert result.value == pytest.approx(0.4)
     assert result.reason == "not quite sure of a solid blue circle (0.50)"
 
@@ -190,7 +191,7 @@ def test_an_empty_picture_scores_zero_and_says_so():
     facts = Facts((wanted("solid red star"), wanted("solid blue circle")), Relation("left of", 0, 1))
     for category in ("color", "spatial", "numeracy", "complex"):
         assert score(category, facts, Picture((), {}), CONFIG).value == 0
-    assert attribute_binding(facts, Picture((), {})).reason == "found nothing, wanted a solid red star"
+    assert attribute_binding(facts, Picture((), {}), CONFIG).reason == "found nothing, wanted a solid red star"
 
 
 def test_unknown_categories_and_facts_without_objects_are_errors():

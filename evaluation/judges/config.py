@@ -1,0 +1,45 @@
+"""Which judge looks at the pictures. Free of torch, so that the orchestrator can read it too."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from t2i_assets.corpus.named_models import ModelName
+
+
+class JudgeChoice(BaseModel):
+    """A judge by its kind; the models of ``pretrained`` by name or path."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["trained", "trained_vqa", "pixels", "pretrained"] = Field(
+        default="trained",
+        description="trained: the detector of the embedded domain, which also answers for attributes; trained_vqa: the "
+        "same boxes, attributes answered yes or no by the small VQA; pixels: no model at all; pretrained: the models "
+        "below.",
+    )
+    answerer: ModelName | None = Field(
+        default=None, description="BLIP-VQA in the layout of transformers: answers for attributes (pretrained)."
+    )
+    detector: ModelName | None = Field(
+        default=None, description="Object detection model of transformers: boxes for relations and counts (pretrained)."
+    )
+    depth: ModelName | None = Field(
+        default=None,
+        description="Depth estimation model of transformers, for relations in three dimensions (pretrained).",
+    )
+    image_size: int = Field(
+        default=480, gt=0, description="Side to which pictures are scaled before pretrained models see them, pixels."
+    )
+    score_threshold: float = Field(
+        default=0.3, gt=0, lt=1, description="Objects below this score are not reported (pretrained)."
+    )
+
+    @model_validator(mode="after")
+    def _models_belong_to_pretrained(self) -> Self:
+        named = [name for name in (self.answerer, self.detector, self.depth) if name is not None]
+        if self.kind == "pretrained" and not named:
+            raise ValueError("a pretrained judge needs an answerer, a detector or both, by name or path")
+        if self.kind != "pretrained" and named:
+            raise ValueError(f"a judge of kind {self.kind} has no model of a hub: set kind to pretrained")
+        return self

@@ -1,0 +1,58 @@
+"""What a parser of prompts gives, and the parser by name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+NOUN = "NOUN"
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word with its part of speech by Universal Dependencies (NOUN, ADJ, DET …) and its singular."""
+
+    text: str
+    kind: str
+    lemma: str
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """Words of a text, and its noun chunks as (first word, word after the last)."""
+
+    words: tuple[Word, ...]
+    chunks: tuple[tuple[int, int], ...]
+
+    def chunk_words(self) -> list[tuple[Word, ...]]:
+        """Return each chunk as its words."""
+        return [self.words[start:end] for start, end in self.chunks]
+
+    @property
+    def nouns(self) -> list[tuple[int, Word]]:
+        """Return every noun with its place."""
+        return [(place, word) for place, word in enumerate(self.words) if word.kind in (NOUN, "PROPN")]
+
+
+def joined(words: Sequence[Word]) -> str:
+    """Return the words as text."""
+    return " ".join(word.text for word in words)
+
+
+class Parser(Protocol):
+    """Reads a text."""
+
+    def parse(self, text: str) -> Parsed: ...
+
+
+def open_parser(name: str) -> Parser:
+    """Return the parser ``rule``, or spaCy's pipeline of that name or path.
+
+    Raises ValueError where spaCy or the pipeline is not there.
+    """
+    if name == "rule":
+        from evaluation.reading.rule_parser import RuleParser
+
+        return RuleParser()
+    from evaluation.reading.spacy_parser import SpacyParser
+
+    return SpacyParser(name)
