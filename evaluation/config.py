@@ -101,3 +101,6 @@ class LeaderboardConfig(BaseModel):
     resamples: int = Field(default=2000, gt=0, description="Bootstrap resamples of the scenes.")
     interval: float = Field(default=0.95, gt=0, lt=1, description="Mass of the interval.")
     baseline: str | None = Field(default="alt_only", description="Recipe that the others are compared with, in pairs.")
+    few_scenes: int = Field(
+        default=30, ge=0, description="Below so many scenes a row warns: its interval holds the truth too seldom."
+    )

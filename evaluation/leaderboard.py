@@ -3,21 +3,30 @@
 Free of torch. EVALS rows with a prompt are scores of images and are averaged here. Rows without a
 prompt belong to a whole set: ``fd_judge`` is the number, ``fd_judge/n`` the images behind it and
 ``fd_judge/bootstrap`` its resamples, numbered by ``seed``; resamples of equal number drew the same
-scenes, so differences between recipes are paired as well.
+scenes, so differences between recipes are paired as well. ``fd_judge/dimension``, where there is one, is the number
+of features, below which a distance of so few images is mostly bias.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from evaluation.bootstrap import Estimate, clustered_mean, percentiles
+from evaluation.clip_definitions import CLIP_SCORE, COSINES, REFERENCE_COSINE
 from evaluation.config import LeaderboardConfig
 
 CATEGORIES = ("color", "shape", "texture", "spatial", "numeracy", "complex")
 COMPOSITIONAL = "compositional"
+"""Mean of the categories above. That of non-spatial prompts is a cosine and no share, so it stays apart."""
+TORCHMETRICS = "clip_score_torchmetrics"
+STORED = frozenset({*COSINES, REFERENCE_COSINE})
+"""Metrics that others are derived from: kept per image, not shown."""
+
+BOUNDS = ("floor", "ceiling")
 
 Row = Mapping[str, Any]
 Scores = dict[tuple[str, str, int | None], Row]
@@ -30,8 +39,13 @@ def leaderboard(tables: Iterable[pa.Table], config: LeaderboardConfig) -> list[d
     runs: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
         runs[(row["system"], row["recipe"], row["model"], row["style"])].append(row)
-    board = [line for run in sorted(runs, key=_order) for line in _plain(run, runs[run], config)]
-    return board + list(_differences(runs, config))
+    plain = [line for run in sorted(runs, key=_order) for line in _plain(run, runs[run], config)]
+    bounds = {
+        (line["system"], line["style"], line["metric"]): line["value"] for line in plain if line["system"] in BOUNDS
+    }
+    for line in plain:
+        line |= {bound: bounds.get((bound, line["style"], line["metric"])) for bound in BOUNDS}
+    return plain + list(_differences(runs, config))
 
 
 def _order(run: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -44,9 +58,12 @@ def _plain(run: tuple[Any, ...], rows: list[Row], config: LeaderboardConfig) -> 
     for metric, members in _metrics(scores):
         picked = [row for (name, _, _), row in scores.items() if name in members]
         estimate = _mean(picked, [row["value"] for row in picked], config)
-        yield _line(run, metric, estimate, len(_images(picked)), None)
-    for metric, (value, resamples, n) in _set_scores(rows).items():
-        yield _line(run, metric, _set_estimate(value, list(resamples.values()), config), n, None)
+        yield _line(run, metric, estimate, picked, None, config)
+        if metric == CLIP_SCORE:
+            yield _line(run, TORCHMETRICS, _clamped(estimate), picked, None, config)
+    for metric, whole in _set_scores(rows).items():
+        estimate = _set_estimate(whole.value, list(whole.resamples.values()), config)
+        yield _set_line(run, metric, estimate, whole.n, whole.dimension, None)
 
 
 def _differences(runs: dict[tuple[Any, ...], list[Row]], config: LeaderboardConfig) -> Iterable[dict[str, Any]]:
@@ -61,21 +78,54 @@ def _differences(runs: dict[tuple[Any, ...], list[Row]], config: LeaderboardConf
             keys = [key for key in shared if key[0] in members]
             picked = [shared[key] for key in keys]
             differences = [shared[key]["value"] - theirs[key]["value"] for key in keys]
-            yield _line(run, metric, _mean(picked, differences, config), len(_images(picked)), config.baseline)
+            yield _line(run, metric, _mean(picked, differences, config), picked, config.baseline, config)
         other = _set_scores(baselines[run[3]])
-        for metric, (value, resamples, n) in _set_scores(runs[run]).items():
+        for metric, ours_whole in _set_scores(runs[run]).items():
             if metric in other:
-                base, base_resamples, base_n = other[metric]
-                paired = [resamples[seed] - base_resamples[seed] for seed in resamples if seed in base_resamples]
-                yield _line(run, metric, _set_estimate(value - base, paired, config), min(n, base_n), config.baseline)
+                base, seeds = other[metric], ours_whole.resamples.keys() & other[metric].resamples.keys()
+                paired = [ours_whole.resamples[seed] - base.resamples[seed] for seed in sorted(seeds)]
+                estimate = _set_estimate(ours_whole.value - base.value, paired, config)
+                n = min(ours_whole.n, base.n)
+                yield _set_line(run, metric, estimate, n, ours_whole.dimension, config.baseline)
 
 
-def _line(run: tuple[Any, ...], metric: str, estimate: Estimate, n: int, baseline: str | None) -> dict[str, Any]:
+def _line(
+    run: tuple[Any, ...],
+    metric: str,
+    estimate: Estimate,
+    rows: list[Row],
+    baseline: str | None,
+    config: LeaderboardConfig,
+) -> dict[str, Any]:
+    """Return the line of a mean over images, with a warning where their scenes are few."""
+    scenes = len({_scene(row) for row in rows})
+    few = f"{scenes} scenes: an interval from fewer than {config.few_scenes} holds the truth too seldom"
+    return _told(run, metric, estimate, baseline) | {
+        "n": len(_images(rows)), "scenes": scenes, "warning": few if scenes < config.few_scenes else None,
+    }  # fmt: skip
+
+
+def _set_line(
+    run: tuple[Any, ...], metric: str, estimate: Estimate, n: int, dimension: int | None, baseline: str | None
+) -> dict[str, Any]:
+    """Return the line of a score of a whole set, with a warning where it has fewer images than features."""
+    few = dimension is not None and n < dimension
+    warning = f"{n} images, fewer than {dimension} features: mostly bias, compare at equal N alone" if few else None
+    return _told(run, metric, estimate, baseline) | {"n": n, "scenes": None, "warning": warning}
+
+
+def _told(run: tuple[Any, ...], metric: str, estimate: Estimate, baseline: str | None) -> dict[str, Any]:
     system, recipe, model, style = run
     return {
         "system": system, "recipe": recipe, "model": model, "style": style, "metric": metric, "value": estimate.value,
-        "low": estimate.low, "high": estimate.high, "n": n, "baseline": baseline,
+        "low": estimate.low, "high": estimate.high, "baseline": baseline, "floor": None, "ceiling": None,
     }  # fmt: skip
+
+
+def _clamped(estimate: Estimate) -> Estimate:
+    """Return a mean as torchmetrics tells it, clamped at 0."""
+    ends = (None if end is None else max(end, 0.0) for end in (estimate.low, estimate.high))
+    return Estimate(max(estimate.value, 0.0), *ends)
 
 
 def _image_scores(rows: list[Row]) -> Scores:
@@ -84,7 +134,7 @@ def _image_scores(rows: list[Row]) -> Scores:
 
 def _metrics(scores: Scores) -> list[tuple[str, tuple[str, ...]]]:
     """Return each metric with the names it is made of; compositional is made of the categories."""
-    names = sorted({metric for metric, _, _ in scores})
+    names = sorted({metric for metric, _, _ in scores} - STORED)
     categories = tuple(category for category in CATEGORIES if category in names)
     made = [(COMPOSITIONAL, categories)] if categories else []
     return made + [(name, (name,)) for name in names]
@@ -93,7 +143,7 @@ def _metrics(scores: Scores) -> list[tuple[str, tuple[str, ...]]]:
 def _mean(rows: list[Row], values: list[float], config: LeaderboardConfig) -> Estimate:
     return clustered_mean(
         values,
-        [row["scene_id"] or row["prompt_id"] for row in rows],
+        [_scene(row) for row in rows],
         [row["metric"] for row in rows],
         resamples=config.resamples,
         interval=config.interval,
@@ -101,20 +151,41 @@ def _mean(rows: list[Row], values: list[float], config: LeaderboardConfig) -> Es
     )
 
 
+def _scene(row: Row) -> str:
+    return str(row["scene_id"] or row["prompt_id"])
+
+
 def _images(rows: list[Row]) -> set[tuple[str, int | None]]:
     return {(row["prompt_id"], row["seed"]) for row in rows}
 
 
-def _set_scores(rows: list[Row]) -> dict[str, tuple[float, dict[int, float], int]]:
-    """Return (value, resamples by number, images) of each metric of a whole set."""
+@dataclass(frozen=True)
+class _Whole:
+    """A score of a whole set: its value, resamples by number, images, and features where known."""
+
+    value: float
+    resamples: dict[int, float]
+    n: int
+    dimension: int | None
+
+
+def _set_scores(rows: list[Row]) -> dict[str, _Whole]:
     whole = [row for row in rows if row["prompt_id"] is None]
-    values = {row["metric"]: row["value"] for row in whole if "/" not in row["metric"]}
-    sizes = {row["metric"]: row["value"] for row in whole if row["metric"].endswith("/n")}
+    values = {row["metric"]: row["value"] for row in whole if row["seed"] is None}
     resamples: dict[str, dict[int, float]] = defaultdict(dict)
     for row in whole:
         if row["metric"].endswith("/bootstrap"):
             resamples[row["metric"].removesuffix("/bootstrap")][row["seed"]] = row["value"]
-    return {metric: (value, resamples[metric], int(sizes[f"{metric}/n"])) for metric, value in values.items()}
+    return {
+        metric: _Whole(
+            value,
+            resamples[metric],
+            int(values[f"{metric}/n"]),
+            int(values[f"{metric}/dimension"]) if f"{metric}/dimension" in values else None,
+        )
+        for metric, value in values.items()
+        if "/" not in metric
+    }
 
 
 def _set_estimate(value: float, resamples: list[float], config: LeaderboardConfig) -> Estimate:

@@ -5,21 +5,24 @@
 * ``floor``: the real picture of another scene. What it scores is had by good pictures that ignore the prompt.
 """
 
+import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from evaluation.config import EvaluationConfig, System
 from evaluation.rules import Score
 from t2i_assets.corpus.artifacts import read_artifact
-from t2i_assets.corpus.digests import tree_digest
+from t2i_assets.corpus.digests import DIGEST_LENGTH, digest, tree_digest
 from t2i_assets.corpus.schemas import GENERATED, PROMPTS
 from t2i_assets.corpus.tables import read_rows
 from training.data import load_images
@@ -30,20 +33,31 @@ Row = dict[str, Any]
 
 
 class EvaluationInputs(JobInputs):
-    """What every scoring job reads."""
+    """What every scoring job reads; ``earlier`` are tables of scores that need not be made again."""
 
     evaluation_set: Path
     scorer: Path
     images: Path | None = None
+    earlier: list[Path] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """One prompt and the index of the picture that is scored against it; the seed is the generator's."""
+    """One prompt and the index of the picture that is scored against it; the seed is the generator's.
+
+    ``references`` are the other captions of the prompt's scene.
+    """
 
     prompt: Row
     image: int
     seed: int | None = None
+    image_key: str | None = None
+    references: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> str:
+        """Return the digest of all that the picture is held against."""
+        return digest([*(self.prompt[name] for name in ("prompt", "category", "facts")), *self.references])
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,18 @@ class Exhibit:
     images: Images
     pairings: list[Pairing]
 
+    @cached_property
+    def digests(self) -> list[str]:
+        """Return the digest of each picture's pixels, as the scorer looks at them."""
+        return [hashlib.sha256(image.tobytes()).hexdigest()[:DIGEST_LENGTH] for image in self.images]
+
+    def only(self, pairings: list[Pairing]) -> "Exhibit":
+        """Return these pairings with the pictures that they need, which are renumbered."""
+        kept = sorted({pairing.image for pairing in pairings})
+        place = {image: number for number, image in enumerate(kept)}
+        moved = [replace(pairing, image=place[pairing.image]) for pairing in pairings]
+        return Exhibit(self.system, self.images[kept], moved)
+
 
 def exhibits(config: EvaluationConfig, inputs: EvaluationInputs, size: int) -> list[Exhibit]:
     """Return the pictures of each system that the config asks for, scaled to ``size`` (bicubic, antialiased).
@@ -61,6 +87,7 @@ def exhibits(config: EvaluationConfig, inputs: EvaluationInputs, size: int) -> l
     Raises ValueError where generated pictures are asked for and none are given, or belong to other prompts.
     """
     prompts = read_prompts(inputs.evaluation_set)
+    others = captions_beside(prompts)
     made: list[Exhibit] = []
     if set(config.systems) - {"generated"}:
         keys, tensor = load_images([inputs.evaluation_set / "reference"], size)
@@ -71,14 +98,24 @@ def exhibits(config: EvaluationConfig, inputs: EvaluationInputs, size: int) -> l
             if inputs.images is None:
                 raise ValueError("system 'generated' needs the input 'images': a directory of generated pictures")
             images, rows = read_generated(inputs.images, size)
-            made.append(Exhibit(system, images, _pair_generated(rows, prompts, inputs.images)))
-        elif system == "ceiling":
-            pairings = [Pairing(prompt, index[prompt["reference_key"]]) for prompt in prompts]
-            made.append(Exhibit(system, references, pairings))
+            made.append(Exhibit(system, images, _pair_generated(rows, prompts, others, inputs.images)))
         else:
-            pairings = [Pairing(prompt, index[key]) for prompt, key in shuffled(prompts, config.seed)]
+            shown = (
+                shuffled(prompts, config.seed)
+                if system == "floor"
+                else ((prompt, prompt["reference_key"]) for prompt in prompts)
+            )
+            pairings = [Pairing(p, index[key], None, key, others[p["prompt_id"]]) for p, key in shown]
             made.append(Exhibit(system, references, pairings))
     return made
+
+
+def captions_beside(prompts: list[Row]) -> dict[str, tuple[str, ...]]:
+    """Return the other captions of each prompt's scene, by prompt_id."""
+    scenes: dict[str, set[str]] = defaultdict(set)
+    for prompt in prompts:
+        scenes[prompt["scene_id"]].add(prompt["prompt"])
+    return {p["prompt_id"]: tuple(sorted(scenes[p["scene_id"]] - {p["prompt"]})) for p in prompts}
 
 
 def read_prompts(evaluation_set: Path) -> list[Row]:
@@ -132,6 +169,9 @@ def evals_row(
         "style": prompt["style"],
         "category": prompt["category"],
         "seed": pairing.seed,
+        "image_key": pairing.image_key,
+        "picture": exhibit.digests[pairing.image],
+        "asked": pairing.asked,
         "metric": metric,
         "metric_version": version,
         "scorer": scorer,
@@ -156,9 +196,14 @@ def scorer_digest(directory: Path) -> str:
     return artifact.digest if artifact is not None else tree_digest(directory)
 
 
-def _pair_generated(rows: list[Row], prompts: list[Row], directory: Path) -> list[Pairing]:
+def _pair_generated(
+    rows: list[Row], prompts: list[Row], others: dict[str, tuple[str, ...]], directory: Path
+) -> list[Pairing]:
     known = {prompt["prompt_id"]: prompt for prompt in prompts}
     strange = next((row for row in rows if row["prompt_id"] not in known), None)
     if strange is not None:
         raise ValueError(f"{directory} shows prompt {strange['prompt_id']}, which the evaluation set does not have")
-    return [Pairing(known[row["prompt_id"]], i, row["seed"]) for i, row in enumerate(rows)]
+    return [
+        Pairing(known[row["prompt_id"]], i, row["seed"], row["key"], others[row["prompt_id"]])
+        for i, row in enumerate(rows)
+    ]

@@ -36,6 +36,10 @@ CONDITIONS: Mapping[str, Sequence[str]] = {
 """What each condition of generation needs beside the diffusion model."""
 CONDITION = load_settings().generate.condition
 MODULES = {"clip_score": "clip_score", "fid": "frechet", "t2i_compbench": "compbench"}
+VERSIONS = {"clip_score": "2", "fid": "1", "t2i_compbench": "2"}
+"""Code versions of the metrics and of their bounds; whoever changes what a metric's job writes raises its number."""
+RESCORED = frozenset({"clip_score"})
+"""Metrics whose jobs take over what an earlier run scored."""
 
 
 @dg.asset(**GROUP, kinds={"parquet", "webdataset"}, code_version="2")
@@ -200,7 +204,7 @@ def _metric(name: str, description: str) -> dg.AssetsDefinition:
         partitions_def=recipes,
         deps=[latent_diffusion, generated_images, evaluation_set, METRICS[name]],
         kinds={"pytorch", "parquet"},
-        code_version="1",
+        code_version=VERSIONS[name],
     )
     def metric(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
         recipe = context.partition_key
@@ -229,12 +233,26 @@ def scored(
         section=metric,
         path=lambda digest: pipeline.place.evals(asset, digest),
         inputs={"generated_images": images, "evaluation_set": prompts, METRICS[metric]: scorer},
-        files={"images": images.path, "evaluation_set": prompts.path, "scorer": scorer.path},
+        files={
+            "images": images.path,
+            "evaluation_set": prompts.path,
+            "scorer": scorer.path,
+            **earlier_scores(pipeline, metric, asset),
+        },
         extra={"recipe": context.partition_key, "model": model.digest},
     )
 
 
-clip_score = _metric("clip_score", "100·cos(image, prompt) by the independent CLIP: DALL·E 3's definition.")
+def earlier_scores(pipeline: Pipeline, metric: str, asset: str) -> dict[str, list[Path]]:
+    """Return the tables that the asset wrote before, which its job need not score again; no part of any digest."""
+    if metric not in RESCORED:
+        return {}
+    return {"earlier": sorted(pipeline.place.evals(asset, "_").parent.glob("[!.]*/scores.parquet"))}
+
+
+clip_score = _metric(
+    "clip_score", "Cosine of each picture and its prompt by the independent CLIP, and every published score of it."
+)
 fid = _metric(
     "fid", "Frechet distance between generated and real images in the judge's features; named fd_judge, not FID."
 )
@@ -250,7 +268,7 @@ def _bounds(name: str) -> dg.AssetsDefinition:
         **GROUP,
         deps=[evaluation_set, METRICS[name]],
         kinds={"pytorch", "parquet"},
-        code_version="1",
+        code_version=VERSIONS[name],
     )
     def bounds(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
         prompts, scorer = made(pipeline, "evaluation_set"), made(pipeline, METRICS[name])
@@ -262,7 +280,11 @@ def _bounds(name: str) -> dg.AssetsDefinition:
             section=name,
             path=lambda digest: pipeline.place.evals(f"{name}_bounds", digest),
             inputs={"evaluation_set": prompts, METRICS[name]: scorer},
-            files={"evaluation_set": prompts.path, "scorer": scorer.path},
+            files={
+                "evaluation_set": prompts.path,
+                "scorer": scorer.path,
+                **earlier_scores(pipeline, name, f"{name}_bounds"),
+            },
             extra={"systems": ["ceiling", "floor"]},
         )
 

@@ -60,6 +60,10 @@ class Home:
         return self.root / "evals" / kind / digest
 
     @property
+    def votes(self) -> Path:
+        return self.root / "votes"
+
+    @property
     def purges(self) -> Path:
         return self.root / "purges"
 

@@ -367,6 +367,13 @@ GENERATED = _schema(
     _field("image_bytes", pa.int64(), "Bytes of the image.", nullable=False),
 )
 
+FEATURES = _schema(
+    "features",
+    "One feature vector of a picture, by an encoder that distances are measured with.",
+    _field("key", pa.string(), "Sample key, or key of the generated image.", nullable=False),
+    _field("feature", pa.list_(pa.float32()), "The vector as the encoder gives it.", nullable=False),
+)
+
 EVALS = _schema(
     "evals",
     "One score of one image; aggregates are made from these.",
@@ -387,12 +394,26 @@ EVALS = _schema(
     _field("category", pa.string(), "T2I-CompBench category or all.", nullable=False),
     _field("seed", pa.int64(), "Seed of the image."),
     _field(
+        "image_key",
+        pa.string(),
+        "Picture that was scored: key among the generated, or of the real image; null for a whole set.",
+    ),
+    _field("picture", pa.string(), "Digest of the pixels that the scorer looked at; null for a whole set."),
+    _field("asked", pa.string(), "Digest of what the picture was held against: prompt, facts, references."),
+    _field(
         "metric",
         pa.string(),
-        "clip_score, color, shape, texture, spatial, numeracy, complex, fd_judge …",
+        "clip_cosine and clip_cosine_photo (raw cosines with the prompt, without and with the prefix of Hessel et al. "
+        "2021), clip_score, clip_s, ref_clip_s (derived), color, shape, texture, spatial, numeracy, complex, "
+        "fd_judge …",
         nullable=False,
     ),
-    _field("metric_version", pa.string(), "Version of the rule.", nullable=False),
+    _field(
+        "metric_version",
+        pa.string(),
+        "Version of the rule, followed by a digest of its settings where they are not the defaults.",
+        nullable=False,
+    ),
     _field("scorer", pa.string(), "Digest of the model that scored.", nullable=False),
     _field("value", pa.float64(), "The number.", nullable=False),
     _field("reason", pa.string(), "Why the score is not full, in words."),
@@ -410,7 +431,37 @@ LEADERBOARD = _schema(
     _field("low", pa.float64(), "Lower end of the 95 % interval."),
     _field("high", pa.float64(), "Upper end of the 95 % interval."),
     _field("n", pa.int64(), "Images.", nullable=False),
+    _field("scenes", pa.int64(), "Scenes that the images are of, which the interval resamples; null for distances."),
     _field("baseline", pa.string(), "Recipe of the paired difference; null on plain rows."),
+    _field("floor", pa.float64(), "Mean of the floor, same style and metric; null where there is none."),
+    _field("ceiling", pa.float64(), "Mean of the ceiling, same style and metric; null where there is none."),
+    _field("warning", pa.string(), "Why the number is to be read with care: too few scenes or images; else null."),
+)
+
+VOTES = _schema(
+    "votes",
+    "What people said of two generated pictures of one prompt, shown blind: one vote a file.",
+    _field("vote", pa.string(), "Digest of voter, question and both pictures: one vote each.", nullable=False),
+    _field("voter", pa.string(), "Name that the voter gave.", nullable=False),
+    _field("question", pa.string(), "What was asked.", nullable=False),
+    _field("choice", pa.string(), "left, right or tie.", nullable=False),
+    _field("prompt_id", pa.string(), "Prompt of both pictures.", nullable=False),
+    _field("scene_id", pa.string(), "Cluster for the bootstrap.", nullable=False),
+    _field("style", pa.string(), "Style of the prompt.", nullable=False),
+    _field("category", pa.string(), "Category of the prompt.", nullable=False),
+    _field("seed", pa.int64(), "Seed of both pictures.", nullable=False),
+    *(
+        _field(f"{side}_{name}", pa.string(), f"{about} the {side} picture.", nullable=False)
+        for side in ("left", "right")
+        for name, about in (
+            ("recipe", "Blend of the model that drew"),
+            ("model", "Digest of the model that drew"),
+            ("images", "Digest of the artifact that holds"),
+            ("key", "Sample key of"),
+        )
+    ),
+    _field("voted_at", pa.float64(), "Seconds since 1970.", nullable=False),
+    _field("seconds", pa.float64(), "From first showing to vote; null where it was shown before a restart."),
 )
 
 ALL = (
@@ -436,6 +487,8 @@ ALL = (
     UPSAMPLER_EXAMPLES,
     UPSAMPLED,
     GENERATED,
+    FEATURES,
     EVALS,
     LEADERBOARD,
+    VOTES,
 )

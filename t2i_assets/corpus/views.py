@@ -53,6 +53,7 @@ FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "generated": (schemas.GENERATED, ("evals/generated_images/[!.]*/[0-9]*.parquet",)),
     "evals": (schemas.EVALS, ("evals/[!.]*/[!.]*/scores.parquet",)),
     "leaderboard": (schemas.LEADERBOARD, ("evals/leaderboard/[!.]*/leaderboard.parquet",)),
+    "votes": (schemas.VOTES, ("votes/[!.]*/[!.]*.parquet",)),
 }
 """Tables on disk: their schema and where their files lie, relative to the home."""
 
@@ -353,6 +354,66 @@ VIEWS: tuple[View, ...] = (
         schemas.LEADERBOARD,
         _PLACE,
     ),
+    View(
+        "scored_pictures",
+        "From a score to what is behind it: the prompt, where the picture lies, the model and the blend it learned "
+        "from. The captions of the blend are in the view model_captions.",
+        """
+        SELECT e.* EXCLUDE (artifact, current), p.prompt, p.facts, p.reference_key,
+               i.path AS images, g.image_offset, g.image_bytes,
+               m.path AS model_path, m.kind AS model_kind, m.inputs['caption_blend'] AS blend_digest,
+               e.artifact, e.current
+        FROM evals AS e
+        JOIN artifacts AS a ON a.path = e.artifact
+        LEFT JOIN artifacts AS s ON s.asset = 'evaluation_set' AND s.identity = a.inputs['evaluation_set']
+        LEFT JOIN prompts AS p ON p.artifact = s.path AND p.prompt_id = e.prompt_id
+        LEFT JOIN artifacts AS i ON i.asset = 'generated_images' AND i.identity = a.inputs['generated_images']
+        LEFT JOIN generated AS g ON g.artifact = i.path AND g.prompt_id = e.prompt_id AND g.seed = e.seed
+        LEFT JOIN models AS m ON m.digest = e.model
+        WHERE e.prompt_id IS NOT NULL
+        """,
+        schemas.EVALS,
+        {
+            "prompt": "The text that was asked for.",
+            "facts": "What the prompt says, as JSON.",
+            "reference_key": "Sample of the evaluation set's reference shard that shows the scene.",
+            "images": "Directory of the generated pictures, relative to the home; the picture lies in its 00000.tar.",
+            "image_offset": "Byte offset of the picture in the tar.",
+            "image_bytes": "Bytes of the picture.",
+            "model_path": "Directory of the model, relative to the home.",
+            "model_kind": "Asset that the model is.",
+            "blend_digest": "Blend that the model learned from: blend_digest of the views blends and model_captions.",
+            **_PLACE,
+        },
+    ),
+    View(
+        "model_captions",
+        "Captions that a model learned from, with the probability of each: of its blend, or of the blend's own table "
+        "for this consumer where the recipe has one.",
+        """
+        WITH consumers AS (
+            SELECT digest AS model, kind AS model_kind, inputs['caption_blend'] AS blend_digest,
+                   CASE kind WHEN 'clip_model' THEN 'clip' WHEN 'diffusion_prior' THEN 'priors'
+                             WHEN 'autoregressive_prior' THEN 'priors' ELSE 'diffusion' END AS consumer
+            FROM models WHERE inputs['caption_blend'] IS NOT NULL
+        )
+        SELECT c.model, c.model_kind, b.* EXCLUDE (current)
+        FROM consumers AS c JOIN blends AS b USING (blend_digest)
+        ANTI JOIN (SELECT DISTINCT blend_digest, consumer FROM consumer_blends) AS own
+          ON own.blend_digest = c.blend_digest AND own.consumer = c.consumer
+        UNION ALL BY NAME
+        SELECT c.model, c.model_kind, b.* EXCLUDE (current, consumer)
+        FROM consumers AS c JOIN consumer_blends AS b ON b.blend_digest = c.blend_digest AND b.consumer = c.consumer
+        """,
+        schemas.BLENDS,
+        {
+            "model": "Digest of the model.",
+            "model_kind": "Asset that it is: latent_diffusion, clip_model …",
+            "name": "Recipe.",
+            "blend_digest": "Digest of the blend.",
+        },
+    ),
+    View("votes", _about(schemas.VOTES), "SELECT * EXCLUDE (filename) FROM {votes}", schemas.VOTES),
     View(
         "funnel",
         "From page URLs to training samples: how many passed each stage, and why the others did not.",

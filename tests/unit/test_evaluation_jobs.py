@@ -181,7 +181,8 @@ def test_frechet_puts_real_pictures_nearer_than_shuffled_patches_and_numbers_its
 def test_clip_score_is_a_hundred_cosines_of_what_open_clip_itself_embeds(inputs, scorer, tmp_path):
     prompts = {prompt["prompt_id"]: prompt["prompt"] for prompt in read_prompts(inputs.evaluation_set)}
     run_job(clip_score.main, tmp_path / "out", ClipScoreConfig(**WHOSE), inputs.model_copy(update={"scorer": scorer}))
-    rows = [r for r in read_rows(tmp_path / "out" / "scores.parquet", EVALS) if r["system"] == "generated"]
+    every = read_rows(tmp_path / "out" / "scores.parquet", EVALS)
+    rows = [r for r in every if (r["system"], r["metric"]) == ("generated", "clip_score")]
     assert len(rows) == 48
 
     model, _, preprocess = create_model_and_transforms(f"local-dir:{scorer}")

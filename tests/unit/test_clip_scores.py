@@ -1,0 +1,249 @@
+"""CLIP scores of pictures: stored cosines, what is derived of them, and that only what changed is scored again."""
+
+import io
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from evaluation import clip_score
+from evaluation.clip_definitions import clip_scores, torchmetrics_clip_score
+from evaluation.config import ClipScoreConfig, CompBenchConfig
+from evaluation.rescoring import version_with_settings
+from evaluation.systems import EvaluationInputs, read_generated, read_prompts
+from t2i_assets.corpus.digests import digest
+from t2i_assets.corpus.schemas import EVALS, GENERATED, PROMPTS
+from t2i_assets.corpus.shards import TarWriter
+from t2i_assets.corpus.tables import read_rows, write_table
+from t2i_assets.synthweb.language import descriptive, facts, short
+from t2i_assets.synthweb.scenes import sample_scene
+from tests.unit.drawn_pictures import write_pictures
+from training import tokenizer
+from training.config import ClipConfig, TokenizerConfig
+from training.job import Job
+from training.models.clip import build_clip, clip_config, load_clip, save_clip
+from training.report import Reporter
+
+SCENES = 6
+WHOSE = {"systems": ("generated", "ceiling", "floor"), "recipe": "blend", "model": "m"}
+
+
+@pytest.fixture(scope="module")
+def evaluation_set(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("evaluation_set")
+    rng = random.Random(0)
+    scenes = [sample_scene(rng, "pair") for _ in range(SCENES)]
+    prompts = [
+        {
+            "prompt_id": digest([style, key]), "scene_id": key, "style": style, "category": "color",
+            "prompt": say(scene), "facts": json.dumps(facts(scene)), "reference_key": key,
+        }
+        for scene, key in zip(scenes, write_pictures(root / "reference", scenes), strict=True)
+        for style, say in (("original", short), ("descriptive", descriptive))
+    ]  # fmt: skip
+    write_table(root / "prompts.parquet", prompts, PROMPTS)
+    return root
+
+
+def write_noise(directory: Path, prompts: list[dict], seed: int = 0, other: str | None = None) -> Path:
+    """Write a picture of noise for each prompt; that of the prompt ``other`` is drawn from another seed."""
+    directory.mkdir()
+    tar, rows = TarWriter(directory / "00000.tar"), []
+    for number, prompt in enumerate(prompts):
+        own = 1000 if prompt["prompt_id"] == other else seed
+        pixels = np.random.default_rng([own, number]).integers(0, 256, (32, 32, 3), np.uint8)
+        data = io.BytesIO()
+        Image.fromarray(pixels).save(data, "PNG")
+        key = f"{prompt['prompt_id']}-42"
+        offset = tar.add(f"{key}.png", data.getvalue())
+        rows.append({"key": key, "prompt_id": prompt["prompt_id"], "seed": 42, "model": "m",
+                     "image_offset": offset, "image_bytes": len(data.getvalue())})  # fmt: skip
+    tar.close()
+    write_table(directory / "00000.parquet", rows, GENERATED)
+    return directory
+
+
+def run(main, output: Path, config, inputs) -> dict:
+    output.mkdir(exist_ok=True)
+    with Reporter("test", output, {}) as reporter:
+        main(Job("test", config, inputs, output), reporter)
+    return json.loads((output / "run.json").read_text())["final"]
+
+
+@pytest.fixture(scope="module")
+def scorer(evaluation_set, tmp_path_factory) -> Path:
+    """A CLIP that has learned nothing."""
+    directory = tmp_path_factory.mktemp("scorer")
+    captions, vocabulary, clip = directory / "captions.parquet", directory / "tokenizer", directory / "clip"
+    pq.write_table(pa.table({"caption": [prompt["prompt"] for prompt in read_prompts(evaluation_set)]}), captions)
+    run(tokenizer.main, vocabulary, TokenizerConfig(), tokenizer.TokenizerInputs(captions=[captions]))
+    settings = ClipConfig(embed_dim=16, vision_width=16, text_width=32, text_layers=1)
+    words = tokenizer.load(vocabulary, settings.context_length)
+    model_config = clip_config(settings, words.vocab_size)
+    clip.mkdir()
+    torch.manual_seed(0)
+    save_clip(build_clip(model_config), model_config, words, clip)
+    return clip
+
+
+@pytest.fixture(scope="module")
+def inputs(evaluation_set, scorer, tmp_path_factory) -> EvaluationInputs:
+    images = write_noise(tmp_path_factory.mktemp("drawn") / "images", read_prompts(evaluation_set))
+    return EvaluationInputs(evaluation_set=evaluation_set, scorer=scorer, images=images)
+
+
+@pytest.fixture(scope="module")
+def scored(inputs, tmp_path_factory) -> Path:
+    """The table of a first run, in which everything was measured."""
+    output = tmp_path_factory.mktemp("scored")
+    final = run(clip_score.main, output, ClipScoreConfig(**WHOSE), inputs)
+    assert (final["measured"], final["taken_over"]) == (6 * SCENES, 0)
+    return output / "scores.parquet"
+
+
+class AsTorchmetricsWantsIt:
+    """Our CLIP behind the names by which torchmetrics calls a model and its processor."""
+
+    config = None
+
+    def __init__(self, scorer: Path) -> None:
+        self.model, self.tokenizer = load_clip(scorer)
+
+    def to(self, device: object) -> "AsTorchmetricsWantsIt":
+        return self
+
+    def __call__(self, text=None, images=None, **_) -> dict:
+        if text is not None:
+            tokens = self.tokenizer(text)
+            return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+        mean, std = (torch.tensor(self.model.visual.preprocess_cfg[n])[:, None, None] for n in ("mean", "std"))
+        return {"pixel_values": torch.stack([(image.float() / 255 - mean) / std for image in images])}
+
+    @torch.no_grad()
+    def get_image_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.model.encode_image(pixels)
+
+    @torch.no_grad()
+    def get_text_features(self, tokens: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        return self.model.encode_text(tokens)
+
+
+def generated(table: Path, metric: str) -> dict[str, float]:
+    rows = read_rows(table, EVALS)
+    return {r["prompt_id"]: r["value"] for r in rows if r["system"] == "generated" and r["metric"] == metric}
+
+
+def test_the_mean_agrees_with_torchmetrics_on_the_same_model(inputs, scorer, scored):
+    from torchmetrics.multimodal.clip_score import CLIPScore
+
+    theirs = AsTorchmetricsWantsIt(scorer)
+    metric = CLIPScore(model_name_or_path=lambda: (theirs, theirs))
+    pictures, rows = read_generated(inputs.images, 32)
+    prompts = {prompt["prompt_id"]: prompt["prompt"] for prompt in read_prompts(inputs.evaluation_set)}
+    for part in range(0, len(rows), 5):
+        metric.update(
+            torch.from_numpy(pictures[part : part + 5]), [prompts[r["prompt_id"]] for r in rows[part : part + 5]]
+        )
+    cosines = generated(scored, "clip_cosine")
+    mean = 100 * np.mean(list(cosines.values()))
+    assert abs(mean) > 1
+    assert torchmetrics_clip_score(list(cosines.values())) == pytest.approx(float(metric.compute()), abs=1e-4)
+    assert torchmetrics_clip_score([-c for c in cosines.values()]) == pytest.approx(max(-mean, 0), abs=1e-9)
+
+
+def test_every_definition_follows_from_the_stored_cosines(scored):
+    cosine, prefixed = generated(scored, "clip_cosine"), generated(scored, "clip_cosine_photo")
+    reference = generated(scored, "reference_cosine")
+    assert len(cosine) == len(prefixed) == len(reference) == 2 * SCENES
+    assert any(abs(cosine[p] - prefixed[p]) > 1e-4 for p in cosine)
+    for prompt, value in generated(scored, "clip_score").items():
+        assert value == pytest.approx(100 * cosine[prompt])
+    for prompt, value in generated(scored, "clip_s").items():
+        assert value == pytest.approx(2.5 * max(prefixed[prompt], 0))
+    for prompt, value in generated(scored, "ref_clip_s").items():
+        two = [2.5 * max(prefixed[prompt], 0), max(reference[prompt], 0)]
+        assert value == pytest.approx(2 / sum(1 / part for part in two) if all(two) else 0)
+
+
+def test_a_picture_without_another_caption_of_its_scene_has_no_reference_score():
+    assert set(clip_scores({"clip_cosine": -0.5, "clip_cosine_photo": -0.4})) == {"clip_score", "clip_s"}
+    assert clip_scores({"clip_cosine": -0.5, "clip_cosine_photo": -0.4}) == {"clip_score": -50, "clip_s": 0}
+
+
+def test_every_score_names_the_picture_that_it_is_of(inputs, scored):
+    rows = read_rows(scored, EVALS)
+    drawn = {row["key"]: row["prompt_id"] for row in read_rows(inputs.images / "00000.parquet", GENERATED)}
+    references = {prompt["reference_key"] for prompt in read_prompts(inputs.evaluation_set)}
+    assert all(drawn[row["image_key"]] == row["prompt_id"] for row in rows if row["system"] == "generated")
+    assert {row["image_key"] for row in rows if row["system"] != "generated"} == references
+    assert len({row["picture"] for row in rows}) == 3 * SCENES
+
+
+def rescored(inputs: EvaluationInputs, table: Path, output: Path, **told) -> tuple[dict, list[dict]]:
+    config = ClipScoreConfig(**{**WHOSE, **told})
+    final = run(clip_score.main, output, config, inputs.model_copy(update={"earlier": [table]}))
+    return final, read_rows(output / "scores.parquet", EVALS)
+
+
+def test_nothing_is_scored_again_where_nothing_changed(inputs, scored, tmp_path):
+    final, rows = rescored(inputs, scored, tmp_path / "again")
+    assert (final["measured"], final["taken_over"]) == (0, 6 * SCENES)
+    assert rows == read_rows(scored, EVALS)
+
+
+def test_one_picture_drawn_anew_is_the_only_one_scored_again(inputs, scored, tmp_path):
+    prompts = read_prompts(inputs.evaluation_set)
+    images = write_noise(tmp_path / "images", prompts, other=prompts[3]["prompt_id"])
+    final, rows = rescored(inputs.model_copy(update={"images": images}), scored, tmp_path / "out")
+    assert final["measured"] == 1
+    before = {(r["system"], r["prompt_id"], r["metric"]): r["value"] for r in read_rows(scored, EVALS)}
+    changed = {r["prompt_id"] for r in rows if before[r["system"], r["prompt_id"], r["metric"]] != r["value"]}
+    assert changed == {prompts[3]["prompt_id"]}
+    alone = run(clip_score.main, tmp_path, ClipScoreConfig(**WHOSE), inputs.model_copy(update={"images": images}))
+    assert alone["measured"] == 6 * SCENES
+    whole = read_rows(tmp_path / "scores.parquet", EVALS)
+    assert [r["value"] for r in rows] == pytest.approx([r["value"] for r in whole], abs=1e-5)
+
+
+def test_another_caption_of_a_scene_scores_its_scene_again_and_a_new_prompt_is_added(inputs, scored, tmp_path):
+    changed = tmp_path / "evaluation_set"
+    shutil.copytree(inputs.evaluation_set, changed)
+    prompts = read_prompts(changed)
+    prompts[0] |= {"prompt_id": "reworded", "prompt": "two things"}
+    write_table(changed / "prompts.parquet", prompts, PROMPTS)
+    images = write_noise(tmp_path / "images", prompts)
+    told = inputs.model_copy(update={"evaluation_set": changed, "images": images})
+    final, _ = rescored(told, scored, tmp_path / "out")
+    assert final["measured"] == 3 * 2  # both prompts of the scene, in each of the three systems
+
+
+def test_another_model_or_scorer_takes_nothing_over(inputs, scored, scorer, tmp_path):
+    final, _ = rescored(inputs, scored, tmp_path / "model", model="another")
+    assert (final["measured"], final["taken_over"]) == (2 * SCENES, 4 * SCENES)  # real pictures belong to no model
+    other = tmp_path / "scorer"
+    shutil.copytree(scorer, other)
+    (other / "note").write_text("another digest")
+    final, _ = rescored(inputs.model_copy(update={"scorer": other}), scored, tmp_path / "scored")
+    assert final["taken_over"] == 0
+
+
+def test_tables_from_before_pictures_had_digests_are_passed_over(inputs, scored, tmp_path):
+    old = tmp_path / "old.parquet"
+    pq.write_table(pq.read_table(scored).drop_columns(["picture", "asked", "image_key"]), old)
+    assert rescored(inputs, old, tmp_path / "out")[0]["taken_over"] == 0
+
+
+def test_a_version_tells_the_settings_that_change_scores_and_no_others():
+    plain = version_with_settings("rules-1", CompBenchConfig())
+    assert plain == "rules-1"
+    assert version_with_settings("rules-1", CompBenchConfig(batch_size=3, threads=2, model="m")) == plain
+    near = version_with_settings("rules-1", CompBenchConfig(near=0.5))
+    assert near.startswith("rules-1+")
+    assert near != version_with_settings("rules-1", CompBenchConfig(near=0.4))
