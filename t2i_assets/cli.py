@@ -17,6 +17,7 @@ from t2i_assets.commands.rights import consent, purge
 from t2i_assets.commands.sample import sample
 from t2i_assets.commands.upsample import upsample
 from t2i_assets.commands.verify import verify
+from t2i_assets.commands.vote import vote
 
 
 @click.group(help=about, context_settings={"help_option_names": ["-h", "--help"]})
@@ -154,6 +155,7 @@ main.add_command(consent)
 main.add_command(upsample)
 main.add_command(models)
 main.add_command(sample)
+main.add_command(vote)
 
 
 def _environment(home: Path, preset: str) -> Any:

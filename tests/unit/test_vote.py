@@ -1,0 +1,243 @@
+"""`t2i vote`: blind, kept at once and once, for this machine's own page alone."""
+
+import asyncio
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from t2i_assets.commands.vote import vote
+from t2i_assets.corpus.artifacts import MissingArtifactError, list_refs
+from t2i_assets.corpus.catalog import build_catalog, query
+from t2i_assets.corpus.home import Home
+from t2i_assets.voting.application import application, serve
+from t2i_assets.voting.ballots import ballots
+from t2i_assets.voting.box import BallotBox, read_votes
+from t2i_assets.voting.tally import tally
+from tests.sample_home import make_home
+
+QUESTION = "Which picture shows the text better?"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return make_home(tmp_path_factory.mktemp("home"), samples=12, scenes=6)
+
+
+@pytest.fixture
+def home(drawn: Home, tmp_path: Path) -> Home:
+    """A home of its own, whose artifacts are links to the shared ones."""
+    for path in drawn.root.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    return Home(tmp_path)
+
+
+class Page:
+    """A client of a page that is served at an address."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.html, self.headers = self.get("")
+        self.token = re.search(r'const token = "([^"]+)"', self.html.decode())[1]
+
+    def get(self, path: str, **headers: str) -> tuple[bytes, dict[str, str]]:
+        with urllib.request.urlopen(urllib.request.Request(self.address + path, headers=headers)) as answer:
+            return answer.read(), dict(answer.headers)
+
+    def ballot(self) -> dict:
+        return json.loads(self.get("ballot")[0])
+
+    def vote(self, ballot: object, choice: object, **headers: str) -> dict:
+        body = json.dumps({"ballot": ballot, "choice": choice}).encode()
+        headers = {"X-Vote-Token": self.token, "Content-Type": "application/json", **headers}
+        with urllib.request.urlopen(urllib.request.Request(self.address + "vote", body, headers)) as answer:
+            return json.loads(answer.read())
+
+
+@pytest.fixture
+def voting(home: Home) -> Iterator[Page]:
+    """The page that Ann sees, served by a thread of this process."""
+    app = application(ballots(home, "ann", QUESTION, None), BallotBox(home, "ann"), QUESTION)
+    loop, addresses = asyncio.new_event_loop(), queue.Queue()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    runner = asyncio.run_coroutine_threadsafe(serve(app, 0, addresses.put), loop).result()
+    try:
+        yield Page(addresses.get(timeout=10))
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextmanager
+def command(home: Home) -> Iterator[tuple[subprocess.Popen, str]]:
+    """Run the command in a process of its own; yield it and the line that it prints."""
+    told = [sys.executable, "-u", "-m", "t2i_assets.cli", "vote", "--home", str(home.root), "--port", "0"]
+    with subprocess.Popen([*told, "--voter", "ann"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, process.stdout.readline()
+        finally:
+            process.kill()
+
+
+def status_of(ask) -> int:
+    with pytest.raises(urllib.error.HTTPError) as error:
+        ask()
+    error.value.close()
+    return error.value.code
+
+
+def test_every_prompt_is_asked_once_and_what_was_voted_stands_in_the_catalog(home: Home, voting: Page) -> None:
+    asked: list[str] = []
+    choices = ("left", "right", "tie")
+    while (told := voting.ballot())["ballot"] is not None:
+        assert (told["done"], told["of"]) == (len(asked), 12)
+        assert voting.vote(told["ballot"], choices[len(asked) % 3]) == {"counted": True}
+        asked.append(told["prompt"])
+    assert len(asked) == 12
+    build_catalog(home)
+    rows = query(home, "SELECT v.*, p.prompt FROM votes AS v JOIN prompts AS p USING (prompt_id)").to_pylist()
+    assert Counter(row["prompt"] for row in rows) == Counter(asked)
+    assert Counter(row["choice"] for row in rows) == dict.fromkeys(choices, 4)
+    assert {frozenset((row["left_recipe"], row["right_recipe"])) for row in rows} == {
+        frozenset(("alt_only", "blend_95_5"))
+    }
+    assert all(0 <= row["seconds"] < 60 and row["left_model"] != row["right_model"] for row in rows)
+
+
+def test_the_page_tells_nothing_of_whose_a_picture_is(home: Home, voting: Page) -> None:
+    secrets = [recipe for recipe in list_refs(home, "generated_images")]
+    secrets += [artifact.digest for artifact in list_refs(home, "latent_diffusion").values()]
+    seen = voting.html.decode() + json.dumps(voting.headers)
+    for _ in range(6):
+        told = voting.ballot()
+        seen += json.dumps(told)
+        for side in ("left", "right"):
+            data, headers = voting.get(f"picture/{told['ballot']}/{side}")
+            assert data.startswith(b"\x89PNG")
+            assert headers["Content-Type"] == "image/png"
+            seen += json.dumps(headers) + data.decode("latin-1")
+        voting.vote(told["ballot"], "left")
+    assert not [secret for secret in secrets if secret in seen]
+
+
+def test_sides_and_order_are_mixed_and_differ_by_voter(home: Home) -> None:
+    of_ann, of_bob = (ballots(home, voter, QUESTION, None) for voter in ("ann", "bob"))
+    assert {ballot.left.recipe for ballot in of_ann} == {"alt_only", "blend_95_5"}
+    assert [b.name for b in of_ann] == [b.name for b in ballots(home, "ann", QUESTION, None)]
+    assert not {b.name for b in of_ann} & {b.name for b in of_bob}
+    assert [b.prompt["prompt_id"] for b in of_ann] != [b.prompt["prompt_id"] for b in of_bob]
+    assert [b.prompt["prompt_id"] for b in of_ann] != sorted(b.prompt["prompt_id"] for b in of_ann)
+
+
+def test_a_vote_that_comes_twice_counts_once_and_the_first_stands(home: Home, voting: Page) -> None:
+    name = voting.ballot()["ballot"]
+    assert voting.vote(name, "left") == {"counted": True}
+    assert voting.vote(name, "right") == {"counted": False}
+    [ballot] = [ballot for ballot in ballots(home, "ann", QUESTION, None) if ballot.name == name]
+    assert BallotBox(home, "ann").put(ballot, QUESTION, "tie") is False
+    assert [(row["vote"], row["choice"]) for row in read_votes(home)] == [(name, "left")]
+
+
+def test_what_was_voted_before_a_kill_is_kept_and_the_next_start_goes_on(home: Home) -> None:
+    done = []
+    with command(home) as (process, line):
+        page = Page(re.search(r"http://\S+/", line)[0])
+        for _ in range(3):
+            done.append(page.ballot()["ballot"])
+            page.vote(done[-1], "left")
+        assert listening(process.pid) == {"0100007F"}  # 127.0.0.1
+        process.kill()
+        process.wait(timeout=20)
+    (home.votes / "ann" / ".half.parquet.1.2").write_bytes(b"PAR1")  # what a kill in the middle of a write leaves
+    with command(home) as (process, line):
+        assert "3 votes of ann so far" in line
+        told = Page(re.search(r"http://\S+/", line)[0]).ballot()
+        assert told["done"] == 3
+        assert told["ballot"] not in done
+        assert len(read_votes(home)) == 3
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+
+
+def listening(pid: int) -> set[str]:
+    """Return the addresses, as hexadecimal digits, on which a process takes connections."""
+    files = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    inodes = {file[8:-1] for file in files if file.startswith("socket:")}
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    return {fields[1].split(":")[0] for fields in lines if fields[3] == "0A" and fields[9] in inodes}
+
+
+def test_only_the_page_itself_can_vote_and_only_from_this_machine(home: Home, voting: Page) -> None:
+    name = voting.ballot()["ballot"]
+    assert status_of(lambda: voting.vote(name, "left", **{"X-Vote-Token": "guessed"})) == 403
+    assert status_of(lambda: voting.vote(name, "left", Origin="http://elsewhere.example")) == 403
+    assert status_of(lambda: voting.vote(name, "left", Origin="null")) == 403
+    assert status_of(lambda: voting.vote(name, "left", Host="rebound.example:80")) == 403
+    assert status_of(lambda: voting.get("", Host="rebound.example")) == 403
+    assert status_of(lambda: voting.vote("no-such-ballot", "left")) == 404
+    assert status_of(lambda: voting.vote(name, "both")) == 400
+    assert status_of(lambda: voting.vote(["a", "list"], "left")) == 404
+    assert status_of(lambda: voting.get("picture/no-such-ballot/left")) == 404
+    assert status_of(lambda: voting.vote("x" * 10_000, "left")) == 413
+    assert read_votes(home) == []
+    policy = voting.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert voting.vote(name, "left", Origin=voting.address.rstrip("/")) == {"counted": True}
+
+
+def test_a_voters_name_cannot_leave_the_directory(home: Home) -> None:
+    for name in ("../ann", "a/b", "", "Ann", ".", "x" * 33):
+        with pytest.raises(ValueError, match="a name has up to 32"):
+            BallotBox(home, name)
+
+
+def test_a_vote_needs_pictures_of_two_models(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(MissingArtifactError, match="pictures of two models"):
+        ballots(home, "ann", QUESTION, None, ["alt_only"])
+    with pytest.raises(ValueError, match="no generated images of recipe 'other'"):
+        ballots(home, "ann", QUESTION, None, ["alt_only", "other"])
+
+
+def test_ratings_follow_the_votes_with_warnings_where_there_are_few(home: Home) -> None:
+    box = BallotBox(home, "ann")
+    for number, ballot in enumerate(ballots(home, "ann", QUESTION, "descriptive")):
+        better = "left" if ballot.left.recipe == "blend_95_5" else "right"
+        box.put(ballot, QUESTION, "tie" if number == 0 else better)
+    [group] = tally(read_votes(home), resamples=50)
+    first, second = group.ratings
+    assert [group.recipes[rating.player] for rating in group.ratings] == ["blend_95_5", "alt_only"]
+    assert first.elo.value - second.elo.value == pytest.approx(400 * 1.0414, rel=1e-3)  # 5½ wins to ½: odds of 11
+    assert (group.votes, group.voters, group.style) == (6, 1, "descriptive")
+    assert "6 scenes" in group.note
+    assert tally([]) == []
+
+
+def test_the_command_prints_ratings_and_says_where_none_fit(home: Home) -> None:
+    def printed() -> str:
+        return CliRunner().invoke(vote, ["--elo", "--home", str(home.root)]).output
+
+    assert "there are no votes" in printed()
+    [first, *rest] = ballots(home, "ann", QUESTION, "original")
+    box = BallotBox(home, "ann")
+    box.put(first, QUESTION, "left" if first.left.recipe == "blend_95_5" else "right")
+    assert "never won" in printed()
+    for ballot in rest:
+        box.put(ballot, QUESTION, "tie")
+    assert "alt_only" in printed()
