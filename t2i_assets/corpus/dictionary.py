@@ -27,15 +27,17 @@ How many samples survive each stage, and why do the others not?
 ```sql
 SELECT stage, reason, count FROM funnel ORDER BY stage_order, count DESC
 ```
-Which captions trained the model that failed this prompt? From a score, over the model and its inputs, to the texts:
+Which pictures of a model scored worst, why, and which captions had it learned from? From a score of the leaderboard,
+over picture, model and blend, to the texts that share most words with the prompt:
 ```sql
-SELECT e.metric, e.value, e.reason, b.name, b.source, b.caption, b.weight, v.reason AS verdict
-FROM evals AS e
-JOIN models AS m ON m.digest = e.model
-JOIN blends AS b ON b.blend_digest = m.inputs['caption_blend']
-JOIN captions AS c ON c.caption_id = b.caption_id AND c.current
-LEFT JOIN verdicts AS v ON v.caption_id = c.caption_id
-WHERE e.current AND e.metric = 'color' AND e.value < 0.5
+SELECT l.recipe, l.metric, l.value AS score, s.prompt, s.value, s.reason, s.images, s.image_key, s.model_path,
+       c.name AS blend, c.source, c.caption, c.key,
+       len(list_intersect(string_split(lower(s.prompt), ' '), string_split(lower(c.caption), ' '))) AS words_shared
+FROM leaderboard AS l
+JOIN scored_pictures AS s USING (model, metric, style)
+JOIN model_captions AS c USING (model)
+WHERE l.current AND s.current AND l.baseline IS NULL AND l.metric = 'color' AND l.style = 'descriptive'
+ORDER BY s.value, s.prompt_id, words_shared DESC
 LIMIT 20
 ```
 How often does the filter reject each kind of caption?

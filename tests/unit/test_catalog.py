@@ -66,6 +66,36 @@ def test_a_score_joins_back_to_the_captions_that_trained_the_model(home: Home) -
     assert all(row["recipe"] == row["name"] and row["same"] and row["n"] > 0 for row in found)
 
 
+def test_one_query_leads_from_a_score_to_the_picture_the_model_the_blend_and_its_captions(home: Home) -> None:
+    [row] = rows(
+        home,
+        """
+        SELECT s.*, c.caption, c.source, c.name, len(list_intersect(string_split(lower(s.prompt), ' '),
+               string_split(lower(c.caption), ' '))) AS words_shared
+        FROM scored_pictures AS s JOIN model_captions AS c USING (model, blend_digest)
+        WHERE s.current AND s.recipe = 'blend_95_5' AND s.metric = 'color' AND s.value = 0
+        ORDER BY s.prompt_id, words_shared DESC LIMIT 1
+        """,
+    )
+    assert row["reason"] == "no red star was found"
+    assert row["words_shared"] > 0
+    assert row["name"] == "blend_95_5"
+    tar = (home.root / row["images"] / "00000.tar").read_bytes()
+    assert tar[row["image_offset"] :][: row["image_bytes"]].startswith(b"\x89PNG")
+    model = read_ref(home, "latent_diffusion", "blend_95_5")
+    assert (home.root / row["model_path"], row["model"]) == (model.path, model.digest)
+    assert row["blend_digest"] == read_ref(home, "caption_blend", "blend_95_5").digest
+
+
+def test_every_score_of_a_picture_is_there_once_with_its_prompt(home: Home) -> None:
+    counted = "count(*) AS n, count(prompt) AS prompts, count(image_offset) AS pictures"
+    [found] = rows(home, f"SELECT {counted} FROM scored_pictures WHERE system = 'generated'")
+    [stored] = rows(home, "SELECT count(*) AS n FROM evals WHERE system = 'generated' AND prompt_id IS NOT NULL")
+    assert found == {"n": stored["n"], "prompts": stored["n"], "pictures": stored["n"]}
+    [bounds] = rows(home, f"SELECT {counted} FROM scored_pictures WHERE system <> 'generated'")
+    assert bounds["n"] == bounds["prompts"] > bounds["pictures"] == 0
+
+
 def test_alt_captions_have_the_id_that_verdicts_name(home: Home) -> None:
     text = 'quotes " and \\ and é'
     [sql] = rows(home, f"""SELECT left(sha256('["k","alt",' || to_json('{text}') || ']'), 16) AS id""")

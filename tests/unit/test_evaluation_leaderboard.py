@@ -132,3 +132,48 @@ def test_nothing_to_average_is_an_error():
 def test_the_leaderboard_needs_no_torch():
     code = "import evaluation.leaderboard, evaluation.config, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_each_row_says_its_scenes_floor_ceiling_and_warns_where_scenes_are_few():
+    rows = [row(i % 2, prompt=f"s{i}/{seed}", seed=seed) for i in range(30) for seed in range(3)]
+    rows += [row(0.2, prompt=f"s{i}", recipe=None, model=None, system="floor") for i in range(29)]
+    rows += [row(0.9, prompt=f"s{i}", recipe=None, model=None, system="ceiling") for i in range(30)]
+    rows += [row(0.5, prompt=f"s{i}/0", recipe="alt_only") for i in range(12)]
+    board = leaderboard([table(rows)], CONFIG)
+    line = find(board, recipe="blend", metric="color", baseline=None)
+    assert (line["n"], line["scenes"], line["floor"], line["ceiling"]) == (
+        90,
+        30,
+        pytest.approx(0.2),
+        pytest.approx(0.9),
+    )
+    assert line["warning"] is None
+    assert find(board, system="floor", metric="color")["warning"].startswith("29 scenes")
+    paired = find(board, metric="color", baseline="alt_only")
+    assert (paired["n"], paired["scenes"], paired["floor"]) == (12, 12, None)
+    assert "12 scenes" in paired["warning"]
+    as_table(board, LEADERBOARD)
+
+
+def test_a_distance_of_fewer_images_than_features_warns():
+    def whole(n: int) -> list[dict]:
+        values = {"fd_x": 3.0, "fd_x/n": n, "fd_x/dimension": 64}
+        return [row(value, prompt=None, metric=metric, seed=None) for metric, value in values.items()]
+
+    assert find(leaderboard([table(whole(64))], CONFIG), metric="fd_x")["warning"] is None
+    line = find(leaderboard([table(whole(63))], CONFIG), metric="fd_x")
+    assert line["warning"].startswith("63 images, fewer than 64 features")
+    assert (line["n"], line["scenes"]) == (63, None)
+
+
+def test_torchmetrics_clip_score_is_clamped_after_averaging_and_raw_cosines_are_not_shown():
+    rows = [
+        row(v, prompt=f"s{i}", metric=m) for m in ("clip_score", "clip_cosine") for i, v in enumerate([-30.0, 10.0])
+    ]
+    rows += [row(v, prompt=f"t{i}", metric="clip_score", recipe="other") for i, v in enumerate([-1.0, 5.0])]
+    board = leaderboard([table(rows)], CONFIG)
+    assert {line["metric"] for line in board} == {"clip_score", "clip_score_torchmetrics"}
+    clamped = find(board, recipe="blend", metric="clip_score_torchmetrics")
+    assert (clamped["value"], clamped["low"], clamped["high"]) == (0, 0, 10)
+    assert find(board, recipe="blend", metric="clip_score")["value"] == -10
+    assert find(board, recipe="other", metric="clip_score_torchmetrics")["value"] == 2
