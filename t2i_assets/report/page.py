@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from t2i_assets.corpus.home import Home
 from t2i_assets.report.evidence import Evidence, data_uri, evidence, png
+from t2i_assets.report.extremes import Extremes, extremes, leads_to
 from t2i_assets.report.pictures import Drawn, drawn_prompts
 from t2i_assets.report.scores import STYLES, Result, result
 from t2i_assets.report.texts import (
@@ -25,6 +26,7 @@ from t2i_assets.report.training import Made, Panel, judge_accuracy, made, panels
 from t2i_assets.report.truth import Measured, against_the_truth
 
 PROMPTS_PER_CATEGORY = 3
+BEST_AND_WORST = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Page:
     told: list[Told]
     facets: list[str]
     drawn: dict[str, list[Drawn]]
+    behind: list[Extremes]
+    places: dict[tuple[str, str, str], str]
     panels: list[Panel]
     judge: list[tuple[str, float, float | None]]
     made: list[Made]
@@ -61,7 +65,7 @@ def write_report(home: Home, out: Path) -> None:
 def gather(found: Evidence) -> Page:
     """Read everything that the report shows."""
     scores = result(found)
-    artifacts = made(found)
+    artifacts, behind = made(found), extremes(found, BEST_AND_WORST)
     named = scores.recipes if scores else sorted({a.partition for a in artifacts if a.asset == "caption_blend"})
     return Page(
         counts={view: _count(found, view) for view in ("pages", "images", "samples")}
@@ -76,6 +80,8 @@ def gather(found: Evidence) -> Page:
         told=told(found),
         facets=list(FACETS.values()),
         drawn={style: drawn_prompts(found, style, PROMPTS_PER_CATEGORY) for style in STYLES},
+        behind=behind,
+        places=leads_to(behind),
         panels=panels(found, named),
         judge=judge_accuracy(found),
         made=artifacts,

@@ -31,7 +31,12 @@ METRICS = {
         Metric("spatial", "Spatial", "objects stand as asked for"),
         Metric("numeracy", "Numeracy", "objects are as many as asked for"),
         Metric("complex", "Complex", "all that applies, together"),
-        Metric("clip_score", "CLIP score", "100·cos(image, prompt), independent CLIP", 1),
+        Metric("3d_spatial", "3-D spatial", "objects stand before or behind one another as asked for"),
+        Metric("non_spatial", "Non-spatial", "cosine of image and prompt, independent CLIP", 3),
+        Metric("clip_score", "CLIP score", "100·cos(image, prompt), independent CLIP: DALL·E 3's definition", 1),
+        Metric("clip_s", "CLIP-S", "2.5·max(cos, 0), prompt prefixed: Hessel et al."),
+        Metric("ref_clip_s", "RefCLIP-S", "CLIP-S with the scene's other captions as references"),
+        Metric("clip_score_torchmetrics", "CLIP score (torchmetrics)", "100·cos averaged, then clamped at 0", 1),
         Metric("fd_judge", "FD (judge)", "Frechet distance to real images; lower is better", 1, False),
         Metric("kd_judge", "KD (judge)", "kernel distance to real images; lower is better", 3, False),
     )
@@ -46,6 +51,7 @@ class Score:
     low: float | None
     high: float | None
     n: int
+    warning: str | None = None
 
     @property
     def is_clear(self) -> bool:
@@ -191,7 +197,7 @@ def _mark(label: str, css: str, score: Score, zero: float, one: float) -> Mark:
 
 
 def _score(row: Row) -> Score:
-    return Score(row["value"], row["low"], row["high"], row["n"])
+    return Score(row["value"], row["low"], row["high"], row["n"], row["warning"])
 
 
 def _rank(names: Iterable[str]) -> "_Rank":

@@ -13,10 +13,13 @@ from PIL import Image
 from t2i_assets.corpus.artifacts import MissingArtifactError, read_ref
 from t2i_assets.corpus.catalog import build_catalog
 from t2i_assets.corpus.home import Home
-from t2i_assets.corpus.schemas import CAPTIONS, LEADERBOARD
+from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, EVALS, LEADERBOARD, PROMPTS
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.report import write_figures, write_report
 from t2i_assets.report.charts import Curve, curves
+from t2i_assets.report.evidence import evidence
+from t2i_assets.report.extremes import extremes
+from t2i_assets.report.scores import CATEGORIES
 from t2i_assets.synthweb.language import read
 from t2i_assets.synthweb.scenes import BACKGROUNDS, Kind, Scene, Thing
 from t2i_assets.synthweb.truth import TRUTH, scene_json
@@ -121,6 +124,68 @@ def test_a_model_at_the_floor_is_said_to_be_there(home: Home, page: str, tmp_pat
     assert "descriptive prompts the score of blend_95_5 is not clearly above the floor" in written(copy, tmp_path)
 
 
+def test_the_best_and_worst_prompts_of_every_category_are_shown_with_the_judges_reason(home: Home, page: str) -> None:
+    section = page.split('<section id="behind">')[1].split("</section>")[0]
+    scored = {(row["prompt_id"], row["metric"]): row for row in _scores(home, "blend_95_5")}
+    prompts = {
+        row["prompt_id"]: row for row in read_rows(read_ref(home, "evaluation_set").path / "prompts.parquet", PROMPTS)
+    }
+    for style in ("descriptive", "original"):
+        for category in CATEGORIES:
+            [card] = re.findall(
+                rf'id="behind-{style}-blend_95_5-{category}".*?(?=<div class="behind|$)', section, re.DOTALL
+            )
+            of_score = sorted(
+                (row["value"], row["prompt_id"])
+                for (_, metric), row in scored.items()
+                if metric == category and row["style"] == style
+            )
+            assert len(of_score) == 3
+            best = sorted(of_score, key=lambda pair: (-pair[0], pair[1]))
+            assert re.findall(r'alt="best: ([^"]+)"', card) == [prompts[prompt]["prompt"] for _, prompt in best]
+            assert card.count("no red star was found") == sum(value == 0 for value, _ in of_score)
+            assert card.count('src="data:image/png') == 3
+
+
+def test_pictures_that_scored_worst_stand_beside_a_caption_that_the_model_learned_from(
+    home: Home, tmp_path: Path
+) -> None:
+    with evidence(home) as found:
+        shown = {(one.style, one.recipe, one.metric): one for one in extremes(found, each=1)}
+    one = shown["descriptive", "alt_only", "clip_score"]
+    [best], [worst] = one.best, one.worst
+    assert best.value > worst.value
+    assert one.prompts == 18
+    learned = one.learned[worst.prompt_id]
+    assert 0 < learned.shared <= learned.words
+    assert learned.source == "alt"
+    captions = {row["caption"] for row in read_rows(read_ref(home, "caption_blend", "alt_only").path, BLENDS)}
+    assert learned.caption in captions
+
+
+def test_one_click_leads_from_a_score_to_its_pictures_model_and_blend(home: Home, page: str) -> None:
+    places = set(re.findall(r'id="([^"]+)"', page))
+    clicks = set(re.findall(r'href="#([^"]+)"', page)) & places
+    for recipe in ("blend_95_5", "alt_only"):
+        for metric in ("color", "complex", "clip_score"):
+            assert f"behind-descriptive-{recipe}-{metric}" in clicks
+        assert read_ref(home, "latent_diffusion", recipe).digest in clicks
+        assert read_ref(home, "caption_blend", recipe).digest in clicks
+
+
+def _scores(home: Home, recipe: str) -> list[dict]:
+    return read_rows(read_ref(home, "t2i_compbench", recipe).path / "scores.parquet", EVALS)
+
+
+def test_scores_of_few_scenes_are_marked(home: Home, page: str, tmp_path: Path) -> None:
+    section = page.split('<section id="scores">')[1].split("</section>")[0]
+    assert '<abbr title="3 scenes: an interval from fewer than 30' in section
+    copy = Home(Path(shutil.copytree(home.root, tmp_path / "home")))
+    board = read_ref(copy, "leaderboard").path / "leaderboard.parquet"
+    write_table(board, [{**row, "warning": None} for row in read_rows(board, LEADERBOARD)], LEADERBOARD)
+    assert "<abbr" not in written(copy, tmp_path)
+
+
 def test_every_source_writes_side_by_side(page: str) -> None:
     section = page.split('<section id="texts">')[1].split("</section>")[0]
     [head] = re.findall(r"<thead>.*?</thead>", section, re.DOTALL)
@@ -164,10 +229,10 @@ def _known(key: str, caption: str, wrong: bool) -> dict[str, str | None]:
 @pytest.mark.parametrize(
     ("until", "missing", "present"),
     [
-        ("pages", 8, "pages fetched"),
-        ("synthetic_captions", 6, "descriptive"),
-        ("caption_blend", 4, "blend_95_5"),
-        ("generated_images", 2, "Descriptive prompts"),
+        ("pages", 9, "pages fetched"),
+        ("synthetic_captions", 7, "descriptive"),
+        ("caption_blend", 5, "blend_95_5"),
+        ("generated_images", 3, "Descriptive prompts"),
     ],
 )
 def test_what_is_missing_is_said_and_stops_nothing(tmp_path: Path, until: str, missing: int, present: str) -> None:
