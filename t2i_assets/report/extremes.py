@@ -57,6 +57,12 @@ class Extremes:
     worst: list[Picture]
     learned: dict[str, Learned] = field(default_factory=dict)
 
+    def verdict(self, picture: Picture) -> str:
+        """Return better, partly or worse where the score is a share of what was asked; open where it is a cosine."""
+        if self.metric not in CATEGORIES and self.metric != "3d_spatial":
+            return "open"
+        return "better" if picture.value >= 0.75 else "worse" if picture.value < 0.5 else "partly"
+
     @property
     def anchor(self) -> str:
         return anchor(self.style, self.recipe, self.metric)
@@ -75,16 +81,15 @@ def extremes(evidence: Evidence, each: int) -> list[Extremes]:
     learned = _learned(evidence, [row for rows in groups.values() for row in rows if row["from_worst"] <= each])
     found = []
     for (style, recipe, metric), rows in sorted(groups.items(), key=lambda item: _order(*item[0])):
-        best = sorted((row for row in rows if row["from_best"] <= each), key=lambda row: row["from_best"])
-        taken = {row["prompt_id"] for row in best}
-        worst = sorted((row for row in rows if row["from_worst"] <= each), key=lambda row: row["from_worst"])
-        worst = [row for row in worst if row["prompt_id"] not in taken]
+        prompts = rows[0]["prompts"]
+        best = sorted(rows, key=lambda row: row["from_best"])[: min(each, (prompts + 1) // 2)]
+        worst = sorted(rows, key=lambda row: row["from_worst"])[: min(each, prompts // 2)]
         shown = METRICS.get(metric)
         found.append(
             Extremes(
                 *(style, recipe, metric, shown.label if shown else metric.replace("_", " ").capitalize()),
                 shown.decimals if shown else 2,
-                *(rows[0]["model"], rows[0]["blend_digest"], rows[0]["prompts"], rows[0]["mean"]),
+                *(rows[0]["model"], rows[0]["blend_digest"], prompts, rows[0]["mean"]),
                 [_picture(evidence, row, "best") for row in best],
                 [_picture(evidence, row, "worst") for row in worst],
                 {
