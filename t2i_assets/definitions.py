@@ -13,6 +13,7 @@ from t2i_assets.assets import (
     diffusion,
     duplicates,
     evals,
+    features,
     models,
     upsampler,
 )
@@ -21,6 +22,7 @@ from t2i_assets.checks import captions as captions_checks
 from t2i_assets.checks import crawl as crawl_checks
 from t2i_assets.checks import duplicates as duplicates_checks
 from t2i_assets.checks import evals as evals_checks
+from t2i_assets.checks import leaks as leaks_checks
 from t2i_assets.config import environment, load_settings
 from t2i_assets.resources import Pipeline
 
@@ -35,6 +37,7 @@ assets = [
     *(upsampler.upsampler, upsampler.upsampled_prompts),
     *(evals.site_truth, evals.evaluation_set, evals.judge, evals.evaluation_clip, evals.generated_images),
     evals.clip_retrieval,
+    *(features.real_features, features.generated_features),
     *(evals.clip_score, evals.fid, evals.t2i_compbench, *evals.bounds, evals.leaderboard),
     *(catalog.dataset_stats, catalog.report),
 ]
@@ -57,6 +60,7 @@ checks = [
     captions_checks.filter_does_not_agree_too_much,
     duplicates_checks.evaluation_set_is_held_out,
     evals_checks.scores_between_floor_and_ceiling,
+    leaks_checks.training_gives_nothing_away,
 ]
 
 defs = dg.Definitions(

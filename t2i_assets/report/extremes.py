@@ -1,6 +1,7 @@
 """The best and the worst pictures behind each score, with the judge's reason, the model, the blend and its captions.
 
-Pictures are chosen by their score alone; of equal scores the first by the prompt's digest.
+Pictures are chosen by their score alone; of equal scores the best come first by the
+prompt's digest and the worst last, so that none is shown twice.
 """
 
 import io
@@ -131,7 +132,7 @@ def _rows(evidence: Evidence, each: int) -> list[Row]:
         ), ranked AS (
             SELECT *, count(*) OVER of_score AS prompts, avg(value) OVER of_score AS mean,
                    row_number() OVER (of_score ORDER BY value DESC, prompt_id) AS from_best,
-                   row_number() OVER (of_score ORDER BY value, prompt_id) AS from_worst
+                   row_number() OVER (of_score ORDER BY value, prompt_id DESC) AS from_worst
             FROM scored
             WINDOW of_score AS (PARTITION BY style, recipe, metric)
         )

@@ -141,7 +141,7 @@ def test_the_best_and_worst_prompts_of_every_category_are_shown_with_the_judges_
                 if metric == category and row["style"] == style
             )
             best = sorted(of_score, key=lambda pair: (-pair[0], pair[1]))
-            for which, shown in (("best", best[:2]), ("worst", of_score[:1])):
+            for which, shown in (("best", best[:2]), ("worst", best[2:])):
                 texts = [prompts[prompt]["prompt"] for _, prompt in shown]
                 assert re.findall(rf'alt="{which}: ([^"]+)"', card) == texts
             assert card.count("no red star was found") == sum(value == 0 for value, _ in of_score)
