@@ -11,6 +11,17 @@ from training.config import JobConfig, OptimizerConfig, ZeroShotConfig
 System = Literal["generated", "ceiling", "floor"]
 
 
+class AnswererTraining(BaseModel):
+    """A small network on the detector's cells that is asked about attributes as BLIP-VQA is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    optimizer: OptimizerConfig = Field(
+        default=OptimizerConfig(steps=150, batch_size=32, lr=1.5e-2, ema_decay=0.98, clip_norm=5.0),
+        description="How it is trained.",
+    )
+
+
 class JudgeConfig(JobConfig):
     """The detector that reads generated pictures, trained on the disjoint pool."""
 
@@ -26,6 +37,11 @@ class JudgeConfig(JobConfig):
     optimizer: OptimizerConfig = Field(
         default=OptimizerConfig(steps=750, batch_size=32, lr=2e-3, ema_decay=0.99, clip_norm=5.0),
         description="How it is trained.",
+    )
+    answerer: AnswererTraining | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Whether it also learns to answer yes or no (judge kind trained_vqa); null leaves that out.",
     )
 
 
@@ -59,6 +75,9 @@ class CompBenchConfig(EvaluationConfig):
     faults: Faults = Field(default=Faults(), description="Faults of the published code, reproduced or mended.")
     iou_threshold: float = Field(default=0.1, gt=0, description="Overlap up to which two objects stand apart.")
     near: float = Field(default=0.3125, gt=0, description="Distance that still counts as near: 150 px of 480.")
+    counting_score: float = Field(
+        default=0.9, ge=0, lt=1, description="GenEval counts objects from this detection score on, as published."
+    )
     depth_overlap: float = Field(default=0.5, gt=0, description="IoU at which one object hides another in full.")
     spatial_minimum: float = Field(default=0.5, ge=0, description="Spatial scores below this count 0.")
     same_box: float = Field(default=0.9, gt=0, description="IoU or containment above which two boxes are one object.")

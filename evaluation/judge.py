@@ -15,6 +15,9 @@ from torch.nn import functional as F
 from evaluation.config import JudgeConfig
 from evaluation.detection import ATTRIBUTES, Picture, picture_of_truth
 from evaluation.judge_accuracy import measure
+from evaluation.judge_augmentation import augment, blurred
+from evaluation.judge_questions import AnswerTask, words_of
+from evaluation.models.answerer import AnswererConfig, AnswererNetwork, save_answerer
 from evaluation.models.detector import (
     DetectorConfig,
     DetectorNetwork,
@@ -23,6 +26,7 @@ from evaluation.models.detector import (
     save_detector,
 )
 from training.data import load_images
+from training.device import device_for
 from training.job import Job, JobInputs, run
 from training.loop import Batch, Figures, Task, train
 from training.report import Reporter
@@ -44,15 +48,24 @@ def main(job: Job[JudgeConfig, JudgeInputs], reporter: Reporter) -> None:
     """Train the judge and write model.safetensors, config.json and its measured accuracy."""
     config = job.config
     images, truth, keys = read_pool(job.inputs.pool, config.image_size)
+    vocabulary = vocabulary_of(truth)
     network = DetectorNetwork(
         DetectorConfig(
             **config.model_dump(include={"image_size", "width", "features", "blocks", "score_threshold"}),
-            vocabulary=vocabulary_of(truth),
+            vocabulary=vocabulary,
         )
-    )
+    ).to(device_for(config.device))
     data = PoolData(images, truth, keys, network.config)
     train(JudgeTask(network, config), data, config.optimizer, job.output, reporter, config.seed, config.precision)
     save_detector(network, job.output)
+    if config.answerer is not None:
+        told = AnswererConfig(words=words_of(vocabulary), features=config.features)
+        answerer = AnswererNetwork(told).to(device_for(config.device))
+        task = AnswerTask(network, answerer, dict(zip(keys, truth, strict=True)), config)
+        train(
+            task, data, config.answerer.optimizer, job.output, reporter, config.seed, config.precision, phase="answerer"
+        )
+        save_answerer(answerer, job.output)
 
     held_images, held_truth, _ = read_pool(job.inputs.heldout, config.image_size)
     judge = TrainedDetector(network)
@@ -145,56 +158,6 @@ def assign(boxes: Tensor, present: Tensor, grid: int) -> tuple[Tensor, Tensor]:
     apart = apart.masked_fill(~present[..., None, None], torch.inf)
     nearest, owner = apart.min(dim=1)
     return torch.where(nearest <= NEAR, owner, -1), nearest > CLEAR
-
-
-def augment(images: Tensor, boxes: Tensor, config: JudgeConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mirror, shift, blur, fade and add noise, so that soft pictures are read as surely as sharp ones.
-
-    Each image of [N, 3, S, S] in [0, 1] gets its own; boxes [N, K, 4] follow.
-    """
-    n, _, side, _ = images.shape
-
-    def uniform(low: float, high: float) -> Tensor:
-        return torch.rand(n, 1, 1, 1, generator=generator) * (high - low) + low
-
-    mirrored = uniform(0, 1) < 0.5
-    images = torch.where(mirrored, images.flip(-1), images)
-    flipped = torch.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], -1)
-    boxes = torch.where(mirrored[:, :, 0], flipped, boxes)
-
-    reach = config.max_shift
-    if reach:
-        dx, dy = torch.randint(-reach, reach + 1, (2, n), generator=generator)
-        padded = F.pad(images, (reach,) * 4, mode="replicate")
-        rows = (torch.arange(side) + reach - dy[:, None])[:, None, :, None].expand(n, 3, side, side + 2 * reach)
-        columns = (torch.arange(side) + reach - dx[:, None])[:, None, None, :].expand(n, 3, side, side)
-        images = padded.gather(2, rows).gather(3, columns)
-        boxes = boxes + torch.stack([dx, dy, dx, dy], -1)[:, None] / side
-
-    sigma = uniform(0, config.blur_sigma) * (uniform(0, 1) < 0.6) + 1e-3
-    images = blur(images, sigma.flatten())
-    images = images * uniform(0.9, 1.1) + uniform(-0.05, 0.05)
-    noise = torch.randn(images.shape, generator=generator) * uniform(0, config.noise_std)
-    return (images + noise).clamp(0, 1), boxes
-
-
-def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur each image of [N, 3, S, S] by its own Gaussian; ``sigma`` is [N], in pixels."""
-    n, channels, side, _ = images.shape
-    radius = 3
-    offsets = torch.arange(-radius, radius + 1)
-    kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
-    flat = F.pad(images, (radius,) * 4, mode="replicate").reshape(1, n * channels, side + 2 * radius, -1)
-    flat = F.conv2d(flat, kernel[..., None, :], groups=n * channels)
-    return F.conv2d(flat, kernel[..., :, None], groups=n * channels).reshape(n, channels, side, side)
-
-
-def blurred(images: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
-    """Blur uint8 images [N, 3, S, S]."""
-    soft = blur(torch.from_numpy(images).float(), torch.full((len(images),), sigma))
-    result: NDArray[np.uint8] = soft.round().clamp(0, 255).to(torch.uint8).numpy()
-    return result
 
 
 if __name__ == "__main__":

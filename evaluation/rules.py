@@ -19,6 +19,7 @@ from evaluation.places import candidates, find_pair, in_front, name_score, named
 
 VERSION = "t2i-compbench-rules-1"
 FULL = 0.995
+CATEGORIES = ("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,10 @@ class JudgeChoice(BaseModel):
         default=None,
         description="Depth estimation model of transformers, for relations in three dimensions (pretrained).",
     )
+    depth_larger: Literal["nearer", "farther"] = Field(
+        default="nearer",
+        description="Which way the depth model's numbers grow: nearer (DPT, Depth Anything) or farther (metric depth).",
+    )
     image_size: int = Field(
         default=480, gt=0, description="Side to which pictures are scaled before pretrained models see them, pixels."
     )

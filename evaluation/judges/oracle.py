@@ -24,4 +24,4 @@ class Oracle:
 
 def oracle(images: Images, truth: Iterable[Picture]) -> Judge:
     """Return the judge of these images, uint8 [N, 3, S, S], and what they show."""
-    return Judge("oracle", images.shape[-1], detector=Oracle(images, truth))
+    return Judge("oracle", images.shape[-1], detector=Oracle(images, truth), sees_depth=True)

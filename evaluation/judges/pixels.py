@@ -36,9 +36,8 @@ SHARED = 0.2  # share of a component from which a second colour in it is a secon
 COLOR_SPREAD = 3.0  # Lab distance that makes a colour e times less likely
 SHAPE_SPREAD = 0.05
 LOOSE_FIT = 0.15  # distance in moments beyond which an outline is hardly a shape
-TEXTURES = {"solid": 0.0, "dotted": 0.24, "striped": 0.5}
-"""Share of an object's inside that has the second tone."""
-TEXTURE_SPREAD = 0.04
+TWO_TONES, TWO_TONES_SPREAD = 0.55, 0.04  # part of the way between the tones that an object's pixels reach
+STRIPED_SHARE, SHARE_SPREAD = 0.325, 0.02  # of the second tone; stripes have more, dots less
 
 Array = NDArray[Any]
 
@@ -96,13 +95,20 @@ def _thing(visible: Array, lab: Array, distances: Mapping[str, Array], backgroun
     inside, outline = _core(visible), _filled(visible)
     color = _likely({name: float(distance[inside].mean()) / COLOR_SPREAD for name, distance in distances.items()})
     best = max(color, key=color.__getitem__)
-    ink = float(_from_segment(lab[inside], *_tones(best, background))[1].mean())
-    texture = _likely({name: ((ink - share) / TEXTURE_SPREAD) ** 2 / 2 for name, share in TEXTURES.items()})
+    texture = _texture(_from_segment(lab[inside], *_tones(best, background))[1])
     moments = _moments(outline)
     misfit = {shape: float(np.linalg.norm(moments - ideal)) for shape, ideal in _ideal_moments().items()}
     shape = _likely({name: (value / SHAPE_SPREAD) ** 2 / 2 for name, value in misfit.items()})
     score = min(1.0, LOOSE_FIT / max(min(misfit.values()), 1e-6))
     return _Thing(visible, outline, best, Detection(shape, color, texture, _box(outline), score))
+
+
+def _texture(tones: Array) -> dict[str, float]:
+    """Return the texture of an object whose pixels lie so far from its first tone (0) towards its second (1)."""
+    low, high = np.quantile(tones, (0.05, 0.97))
+    two = _sigmoid((high - low - TWO_TONES) / TWO_TONES_SPREAD)
+    striped = _sigmoid((float((tones > (low + high) / 2).mean()) - STRIPED_SHARE) / SHARE_SPREAD)
+    return {"solid": 1 - two, "striped": two * striped, "dotted": two * (1 - striped)}
 
 
 def _with_depth(things: list[_Thing]) -> list[Detection]:
@@ -119,6 +125,10 @@ def _with_depth(things: list[_Thing]) -> list[Detection]:
         d = thing.detection
         seen.append(Detection(d.shape, d.color, d.texture, d.box, d.score, depth))
     return seen
+
+
+def _sigmoid(x: float) -> float:
+    return float(1 / (1 + np.exp(-np.clip(x, -50, 50))))
 
 
 def _likely(costs: Mapping[str, float]) -> dict[str, float]:

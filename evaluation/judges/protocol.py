@@ -32,7 +32,8 @@ class DepthEstimator(Protocol):
 class Judge:
     """A judge by what it has. ``name`` goes into every score; images must be ``image_size`` pixels wide and high.
 
-    Without an ``answerer`` attributes are answered from the probabilities of what the ``detector`` sees.
+    Without an ``answerer`` attributes are answered from the probabilities of what the ``detector`` sees; one that
+    ``sees_depth`` says itself which of two overlapping objects is nearer.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Judge:
     detector: Detector | None = None
     answerer: Answerer | None = None
     depth: DepthEstimator | None = None
+    sees_depth: bool = False
 
     def look(self, images: Images, asked: Sequence[tuple[int, Facts]]) -> list[Picture]:
         """Return for each (index of an image, what its prompt says) what is seen, with the answers about its chunks."""

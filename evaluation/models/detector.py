@@ -62,11 +62,16 @@ class DetectorNetwork(nn.Module):
         Images are [N, 3, S, S] in [0, 1]; features are the mean over cells, [N, F]. Box sides (left, top, right,
         bottom) are distances from the cell's middle, in cells.
         """
-        maps = self.stem(images * 4 - 2)
+        maps = self.cells_of(images)
         pooled = maps.mean((2, 3))
         score, box, *attributes = self.cells(maps).split(self.sizes, dim=1)
         out = {"score": score, "box": F.softplus(box + 1), "background": self.background(pooled)}
         return out | dict(zip(ATTRIBUTES, attributes, strict=True)), pooled
+
+    def cells_of(self, images: Tensor) -> Tensor:
+        """Return the features of every cell, [N, F, G, G], of images [N, 3, S, S] in [0, 1]."""
+        maps: Tensor = self.stem(images * 4 - 2)
+        return maps
 
 
 class Residual(nn.Module):
@@ -100,13 +105,14 @@ class TrainedDetector:
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the pooled features of the last layer, [N, F]."""
-        parts = [features.numpy() for _, features in self._batches(images)]
+        parts = [features.cpu().numpy() for _, features in self._batches(images)]
         return np.concatenate(parts) if parts else np.zeros((0, self.network.config.features), np.float32)
 
     @torch.no_grad()
     def _batches(self, images: NDArray[np.uint8]) -> list[tuple[dict[str, Tensor], Tensor]]:
         parts = torch.from_numpy(images).split(self.batch_size) if len(images) else ()
-        return [self.network(part.float() / 255) for part in parts]
+        device = next(self.network.parameters()).device
+        return [self.network(part.to(device).float() / 255) for part in parts]
 
 
 def decode(outputs: dict[str, Tensor], config: DetectorConfig) -> list[Picture]:

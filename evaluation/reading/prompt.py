@@ -86,6 +86,11 @@ def asked_chunks(parsed: Parsed, faults: Faults) -> list[Wanted]:
     return kept
 
 
+def without_adjectives(parsed: Parsed) -> str:
+    """Return the text without its adjectives."""
+    return joined([word for word in parsed.words if word.kind != "ADJ"])
+
+
 def _counted(parsed: Parsed, text: str) -> tuple[Wanted, ...]:
     """Return every noun that stands after a number or an article, with its count."""
     counted = []

@@ -29,8 +29,9 @@ from evaluation.config import (
 )
 from evaluation.detection import Detection, Picture
 from evaluation.frechet import distances, shuffle_patches
-from evaluation.judge import PoolData, assign, augment, blurred, read_pool, vocabulary_of
+from evaluation.judge import PoolData, assign, read_pool, vocabulary_of
 from evaluation.judge_accuracy import measure
+from evaluation.judge_augmentation import augment, blurred
 from evaluation.models.detector import DetectorConfig, decode, load_detector
 from evaluation.systems import EvaluationInputs, exhibits, read_prompts, shuffled
 from t2i_assets.corpus.digests import digest
@@ -153,7 +154,8 @@ def inputs(evaluation_set, generated, judge) -> EvaluationInputs:
 
 
 def test_compbench_scores_every_picture_by_its_category_and_gives_reasons(inputs, tmp_path):
-    final = run_job(compbench.main, tmp_path, CompBenchConfig(**WHOSE), inputs)
+    told = compbench.CompBenchInputs(**inputs.model_dump())
+    final = run_job(compbench.main, tmp_path, CompBenchConfig(**WHOSE), told)
     rows = read_rows(tmp_path / "scores.parquet", EVALS)
     assert len(rows) == 3 * 48
     assert all(row["metric"] == row["category"] for row in rows)

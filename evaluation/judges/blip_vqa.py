@@ -1,0 +1,86 @@
+"""BLIP-VQA as T2I-CompBench asks it: P(yes) / (P(yes) + P(no)) of the answer's first token.
+
+Huang et al. 2023, section 4.1. Questions open with [ENC], where the tokenizer has it, and the answer with [DEC], as the
+published code has it (``BlipForQuestionAnswering.generate`` opens questions with [CLS]).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evaluation.judges.protocol import Images
+
+LONGEST = 35
+"""Tokens of a question, at most."""
+
+
+class BlipAnswerer:
+    """``model`` is a BlipForQuestionAnswering, ``processor`` the BlipProcessor that belongs to it.
+
+    Raises ValueError where the vocabulary has no "yes" or "no".
+    """
+
+    def __init__(self, model: Any, processor: Any, batch_size: int) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.batch_size = batch_size
+        words = processor.tokenizer.get_vocab()
+        if "yes" not in words or "no" not in words:
+            raise ValueError("the answerer's vocabulary has no 'yes' or no 'no': name a BLIP that answers questions")
+        self._yes, self._no = words["yes"], words["no"]
+        self._opening: int = words.get("[ENC]", processor.tokenizer.cls_token_id)
+
+    @torch.no_grad()
+    def answer(self, images: Images, questions: Sequence[tuple[int, str]]) -> NDArray[np.float64]:
+        """Return one probability for each (index of the image, question); an image is encoded once a batch."""
+        parts = [
+            self._answer(images, questions[start : start + self.batch_size])
+            for start in range(0, len(questions), self.batch_size)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _answer(self, images: Images, questions: Sequence[tuple[int, str]]) -> NDArray[np.float64]:
+        device = self.model.device
+        shown = sorted({image for image, _ in questions})
+        pixels = self.processor.image_processor(
+            images=[images[image].transpose(1, 2, 0) for image in shown], return_tensors="pt"
+        )["pixel_values"]
+        patches = self.model.vision_model(pixel_values=pixels.to(device)).last_hidden_state
+        seen = patches[[shown.index(image) for image, _ in questions]]
+        words = self.processor.tokenizer(
+            [text for _, text in questions], padding=True, truncation=True, max_length=LONGEST, return_tensors="pt"
+        ).to(device)
+        tokens, mask = words["input_ids"].clone(), words["attention_mask"]
+        tokens[:, 0] = self._opening
+        question = self.model.text_encoder(
+            input_ids=tokens,
+            attention_mask=mask,
+            encoder_hidden_states=seen,
+            encoder_attention_mask=torch.ones(seen.shape[:2], dtype=torch.long, device=device),
+        ).last_hidden_state
+        start = torch.full((len(questions), 1), self.model.decoder_start_token_id, device=device)
+        logits = self.model.text_decoder(
+            input_ids=start, encoder_hidden_states=question, encoder_attention_mask=mask
+        ).logits[:, 0]
+        yes: NDArray[np.float64] = torch.sigmoid((logits[:, self._yes] - logits[:, self._no]).double()).cpu().numpy()
+        return yes
+
+
+def load_blip_answerer(name: str, batch_size: int, device: torch.device) -> BlipAnswerer:
+    """Load a checkpoint by its name on the Hugging Face Hub or from a local directory.
+
+    Raises ValueError where the name holds another kind of model.
+    """
+    from transformers import AutoConfig, BlipForQuestionAnswering, BlipProcessor  # seconds of import
+
+    kinds = AutoConfig.from_pretrained(name).architectures or []
+    if "BlipForQuestionAnswering" not in kinds:
+        raise ValueError(
+            f"judge.answerer {name!r} is {', '.join(kinds) or 'of no named kind'}; it must be a "
+            "BlipForQuestionAnswering, such as Salesforce/blip-vqa-base"
+        )
+    model = BlipForQuestionAnswering.from_pretrained(name).to(device)
+    return BlipAnswerer(model, BlipProcessor.from_pretrained(name), batch_size)
