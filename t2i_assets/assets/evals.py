@@ -9,6 +9,7 @@ import dagster as dg
 from evaluation import leaderboard as statistics
 from t2i_assets.assets.diffusion import OF_TEXT_ENCODER, latent_diffusion
 from t2i_assets.assets.models import clip_model
+from t2i_assets.assets.score_links import linked_scores, scored_samples
 from t2i_assets.config import load_settings
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, EVALS, LEADERBOARD
@@ -240,6 +241,7 @@ def scored(
             **earlier_scores(pipeline, metric, asset),
         },
         extra={"recipe": context.partition_key, "model": model.digest},
+        show=lambda artifact: scored_samples(artifact.path, images, prompts.path),
     )
 
 
@@ -321,5 +323,5 @@ def leaderboard(context: dg.AssetExecutionContext, pipeline: Pipeline, config: O
         config=chosen.model_dump(mode="json"),
         inputs=scores,
         write=write,
-        show=lambda artifact: {"scores": score_table(artifact.path)},
+        show=lambda artifact: {"board": linked_scores(artifact.path), "scores": score_table(artifact.path)},
     )
