@@ -5,10 +5,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from evaluation.faults import Faults
+from evaluation.features.config import EncoderConfig as EncoderConfig
+from evaluation.features.config import FeaturesConfig as FeaturesConfig
 from evaluation.judges.config import JudgeChoice
 from training.config import JobConfig, OptimizerConfig, ZeroShotConfig
 
 System = Literal["generated", "ceiling", "floor"]
+Distance = Literal["frechet", "limit", "kernel", "cmmd", "neighbours", "inception_score"]
 
 
 class AnswererTraining(BaseModel):
@@ -84,12 +87,20 @@ class CompBenchConfig(EvaluationConfig):
 
 
 class FrechetConfig(EvaluationConfig):
-    """Frechet and kernel distance between the judge's features of pictures and of held-out real images."""
+    """Distances between features of pictures and of real images."""
 
+    distances: tuple[Distance, ...] = Field(
+        default=("frechet", "kernel"),
+        min_length=1,
+        description="frechet; limit (FID∞, needs more images than twice the features); kernel (KID); cmmd; neighbours "
+        "(precision, recall, density, coverage); inception_score (where the encoder classifies).",
+    )
     resamples: int = Field(default=200, ge=0, description="Bootstrap resamples of the scenes, for the interval.")
-    patch: int = Field(default=8, gt=0, description="Side of the patches that are shuffled to make the floor, pixels.")
+    limit_sizes: int = Field(default=15, ge=2, description="Parts of the images that the limit is drawn through.")
     kernel_subsets: int = Field(default=50, gt=0, description="Subsets of the kernel distance.")
     kernel_subset_size: int = Field(default=100, gt=1, description="Largest subset of the kernel distance, images.")
+    nearest: int = Field(default=5, gt=0, description="Neighbour whose distance bounds a neighbourhood.")
+    splits: int = Field(default=10, gt=0, description="Parts that an Inception score is averaged over.")
 
 
 class RetrievalConfig(JobConfig):

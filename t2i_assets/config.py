@@ -17,6 +17,7 @@ from evaluation.config import (
     CaptionClipConfig,
     ClipScoreConfig,
     CompBenchConfig,
+    FeaturesConfig,
     FrechetConfig,
     JudgeConfig,
     LeaderboardConfig,
@@ -160,7 +161,10 @@ class Settings(BaseModel):
     heldout_clip_scores: CaptionClipConfig = Field(
         default_factory=CaptionClipConfig, description="CLIPScore of the experiments' held-out captions."
     )
-    fid: FrechetConfig = Field(default_factory=FrechetConfig, description="Frechet distance.")
+    features: FeaturesConfig = Field(
+        default_factory=FeaturesConfig, description="Encoders whose features distances are measured in."
+    )
+    fid: FrechetConfig = Field(default_factory=FrechetConfig, description="Distances between features.")
     t2i_compbench: CompBenchConfig = Field(default_factory=CompBenchConfig, description="T2I-CompBench rules.")
     leaderboard: LeaderboardConfig = Field(default_factory=LeaderboardConfig, description="Intervals and comparisons.")
 

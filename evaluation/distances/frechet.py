@@ -4,6 +4,7 @@ Float64 throughout. It is biased upwards in proportion to 1/N, so N is always pu
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,19 +31,23 @@ def frechet_distance_of_few(x: NDArray[np.floating], y: NDArray[np.floating]) ->
     With centred features X and Y, Tr (Σ1 Σ2)^½ is the nuclear norm of X Yᵀ over √((N-1)(M-1)): a matrix of N by M,
     however large d is. Of a set larger than d its triangular factor does as well.
     """
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if min(len(x), len(y)) < 2:
         raise ValueError(f"a covariance needs two features, not {min(len(x), len(y))}")
-    difference = x.mean(0) - y.mean(0)
-    x, y = x - x.mean(0), y - y.mean(0)
-    n, m = len(x) - 1, len(y) - 1
-    cross = np.linalg.svd(_no_taller_than_wide(x) @ _no_taller_than_wide(y).T, compute_uv=False).sum() / np.sqrt(n * m)
-    return float(difference @ difference + (x**2).sum() / n + (y**2).sum() / m - 2 * cross)
+    first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    difference = first.mean(0) - second.mean(0)
+    first, second = first - first.mean(0), second - second.mean(0)
+    n, m = len(first) - 1, len(second) - 1
+    product = _no_taller_than_wide(first) @ _no_taller_than_wide(second).T
+    cross = np.linalg.norm(product, "nuc") / np.sqrt(n * m)
+    return float(difference @ difference + (first**2).sum() / n + (second**2).sum() / m - 2 * cross)
 
 
 def _no_taller_than_wide(x: Array) -> Array:
     """Return ``x`` [N, d], or where N > d the triangular R [d, d] of x = Q R: the norm of a product is the same."""
-    return np.linalg.qr(x, mode="r") if len(x) > x.shape[1] else x
+    if len(x) <= x.shape[1]:
+        return x
+    factor: Any = np.linalg.qr(x, mode="r")
+    return np.asarray(factor, dtype=np.float64)
 
 
 def frechet_distance_of(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:

@@ -67,8 +67,8 @@ class Moments:
     def factor(self) -> Array:
         """A matrix F [d, d] with F Fᵀ the covariance: Cholesky's, or the symmetric root where the rank is too low."""
         try:
-            lower: Array = np.linalg.cholesky(self.covariance)
+            factor = np.linalg.cholesky(self.covariance)
         except np.linalg.LinAlgError:
             values, vectors = np.linalg.eigh(self.covariance)
-            lower = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-        return lower
+            factor = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+        return np.asarray(factor, dtype=np.float64)

@@ -12,6 +12,7 @@ from t2i_assets.assets.models import clip_model
 from t2i_assets.assets.score_links import linked_scores, scored_samples
 from t2i_assets.config import load_settings
 from t2i_assets.corpus.artifacts import Artifact
+from t2i_assets.corpus.named_models import named_model_digest
 from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, EVALS, LEADERBOARD
 from t2i_assets.corpus.tables import read_rows, read_table, write_table
 from t2i_assets.jobs import JOB_VERSIONS, run_job
@@ -19,11 +20,12 @@ from t2i_assets.materialize import Result, made, made_everywhere, materialize
 from t2i_assets.metadata import generated_table, score_table
 from t2i_assets.partitions import recipes, text_encoder_recipe
 from t2i_assets.resources import Overrides, Pipeline
+from t2i_assets.synthweb.config import PromptFilesConfig
 from t2i_assets.synthweb.evaluation_set import write_evaluation_set
 from t2i_assets.synthweb.truth import write_truth
 
 GROUP = {"group_name": "evals", "owners": ["team:evaluation"]}
-METRICS = {"clip_score": "evaluation_clip", "fid": "judge", "t2i_compbench": "judge"}
+METRICS = {"clip_score": "evaluation_clip", "fid": "real_features", "t2i_compbench": "judge"}
 FLOORS = {
     "clip_score": "real images against shuffled prompts",
     "fid": "real images with shuffled patches",
@@ -37,10 +39,14 @@ CONDITIONS: Mapping[str, Sequence[str]] = {
 """What each condition of generation needs beside the diffusion model."""
 CONDITION = load_settings().generate.condition
 MODULES = {"clip_score": "clip_score", "fid": "frechet", "t2i_compbench": "compbench"}
-VERSIONS = {"clip_score": "2", "fid": "1", "t2i_compbench": "2"}
+VERSIONS = {"clip_score": "2", "fid": "2", "t2i_compbench": "2"}
 """Code versions of the metrics and of their bounds; whoever changes what a metric's job writes raises its number."""
-RESCORED = frozenset({"clip_score"})
+OF_INTERACTIONS = frozenset({"t2i_compbench"} if load_settings().evaluation_set.prompt_files is not None else ())
+"""Metrics whose prompts may state interactions, which CLIP scores: those of the embedded domain state none."""
+RESCORED = frozenset({"clip_score", "t2i_compbench"})
 """Metrics whose jobs take over what an earlier run scored."""
+OF_FEATURES = frozenset({"fid"})
+"""Metrics that compare features, which an asset of their own holds, not pictures."""
 
 
 @dg.asset(**GROUP, kinds={"parquet", "webdataset"}, code_version="2")
@@ -51,10 +57,18 @@ def evaluation_set(context: dg.AssetExecutionContext, pipeline: Pipeline, config
         context,
         pipeline,
         path=lambda digest: pipeline.place.evals("evaluation_set", digest),
-        config=chosen.model_dump(mode="json"),
+        config={**chosen.model_dump(mode="json"), **prompt_file_digests(chosen.prompt_files)},
         inputs={},
         write=lambda out: write_evaluation_set(chosen, out),
     )
+
+
+def prompt_file_digests(files: PromptFilesConfig | None) -> dict[str, str]:
+    """Return what stands for the content of the prompt files in the digest; nothing where there are none."""
+    if files is None:
+        return {}
+    named = [str(path) for path in (files.compbench, files.geneval, files.drawbench) if path is not None]
+    return {"prompt_file_contents": named_model_digest(*named)}
 
 
 @dg.asset(**GROUP, kinds={"parquet"}, code_version="1")
@@ -203,14 +217,19 @@ def _metric(name: str, description: str) -> dg.AssetsDefinition:
         description=description,
         **GROUP,
         partitions_def=recipes,
-        deps=[latent_diffusion, generated_images, evaluation_set, METRICS[name]],
+        deps=[
+            *(latent_diffusion, generated_images, evaluation_set, METRICS[name]),
+            *(["generated_features"] if name in OF_FEATURES else []),
+            *(["evaluation_clip"] if name in OF_INTERACTIONS else []),
+        ],
         kinds={"pytorch", "parquet"},
         code_version=VERSIONS[name],
     )
     def metric(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
         recipe = context.partition_key
         images, model = made(pipeline, "generated_images", recipe), made(pipeline, "latent_diffusion", recipe)
-        return scored(context, pipeline, config, name, images, model)
+        features = made(pipeline, "generated_features", recipe) if name in OF_FEATURES else None
+        return scored(context, pipeline, config, name, images, model, features)
 
     return metric
 
@@ -222,8 +241,9 @@ def scored(
     metric: str,
     images: Artifact,
     model: Artifact,
+    features: Artifact | None = None,
 ) -> Result:
-    """Score what a model drew, by one metric."""
+    """Score what a model drew, by one metric; one that compares features is given those of the pictures."""
     asset, prompts = context.asset_key.to_user_string(), made(pipeline, "evaluation_set")
     scorer = made(pipeline, METRICS[metric])
     return run_job(
@@ -233,16 +253,36 @@ def scored(
         module=f"evaluation.{MODULES[metric]}",
         section=metric,
         path=lambda digest: pipeline.place.evals(asset, digest),
-        inputs={"generated_images": images, "evaluation_set": prompts, METRICS[metric]: scorer},
+        inputs={
+            **{"generated_images": images, "evaluation_set": prompts, METRICS[metric]: scorer},
+            **clip_beside(pipeline, metric),
+            **({} if features is None else {"generated_features": features}),
+        },
         files={
+            **({} if features is None else {"features": features.path}),
             "images": images.path,
             "evaluation_set": prompts.path,
             "scorer": scorer.path,
+            **{role: clip.path for role, clip in clip_beside(pipeline, metric).items()},
             **earlier_scores(pipeline, metric, asset),
         },
         extra={"recipe": context.partition_key, "model": model.digest},
+        named=named_scorers(pipeline, metric, config),
         show=lambda artifact: scored_samples(artifact.path, images, prompts.path),
     )
+
+
+def clip_beside(pipeline: Pipeline, metric: str) -> dict[str, Artifact]:
+    """Return the CLIP that scores interactions, where the metric has prompts that state one."""
+    return {"clip": made(pipeline, "evaluation_clip")} if metric in OF_INTERACTIONS else {}
+
+
+def named_scorers(pipeline: Pipeline, metric: str, config: Overrides) -> tuple[str | None, ...]:
+    """Return the names and paths of models that a metric's job looks with, beside what is made here."""
+    if metric != "t2i_compbench":
+        return ()
+    judge = pipeline.settings.section(metric, config.overrides).judge
+    return judge.answerer, judge.detector, judge.depth
 
 
 def earlier_scores(pipeline: Pipeline, metric: str, asset: str) -> dict[str, list[Path]]:
@@ -256,7 +296,7 @@ clip_score = _metric(
     "clip_score", "Cosine of each picture and its prompt by the independent CLIP, and every published score of it."
 )
 fid = _metric(
-    "fid", "Frechet distance between generated and real images in the judge's features; named fd_judge, not FID."
+    "fid", "Distances between features of generated and of real images, each named by its encoder: fd_judge, not FID."
 )
 t2i_compbench = _metric(
     "t2i_compbench", "T2I-CompBench's rules for colour, shape, texture, spatial, numeracy and complex prompts."
@@ -268,7 +308,7 @@ def _bounds(name: str) -> dg.AssetsDefinition:
         name=f"{name}_bounds",
         description=f"Ceiling and floor of {name}: real images of the prompts; {FLOORS[name]}.",
         **GROUP,
-        deps=[evaluation_set, METRICS[name]],
+        deps=[evaluation_set, METRICS[name], *(["evaluation_clip"] if name in OF_INTERACTIONS else [])],
         kinds={"pytorch", "parquet"},
         code_version=VERSIONS[name],
     )
@@ -281,13 +321,15 @@ def _bounds(name: str) -> dg.AssetsDefinition:
             module=f"evaluation.{MODULES[name]}",
             section=name,
             path=lambda digest: pipeline.place.evals(f"{name}_bounds", digest),
-            inputs={"evaluation_set": prompts, METRICS[name]: scorer},
+            inputs={"evaluation_set": prompts, METRICS[name]: scorer, **clip_beside(pipeline, name)},
             files={
                 "evaluation_set": prompts.path,
                 "scorer": scorer.path,
+                **{role: clip.path for role, clip in clip_beside(pipeline, name).items()},
                 **earlier_scores(pipeline, name, f"{name}_bounds"),
             },
             extra={"systems": ["ceiling", "floor"]},
+            named=named_scorers(pipeline, name, config),
         )
 
     return bounds

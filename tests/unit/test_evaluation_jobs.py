@@ -17,7 +17,7 @@ import torch
 from open_clip import create_model_and_transforms
 from PIL import Image
 
-from evaluation import caption_clip, clip_score, compbench, frechet
+from evaluation import caption_clip, clip_score, compbench, encode, frechet
 from evaluation.caption_metrics import clip_s, ref_clip_s
 from evaluation.config import (
     CaptionClipConfig,
@@ -28,7 +28,9 @@ from evaluation.config import (
     JudgeConfig,
 )
 from evaluation.detection import Detection, Picture
-from evaluation.frechet import distances, shuffle_patches
+from evaluation.features.config import FeaturesConfig
+from evaluation.features.store import FeatureSet, feature_sets
+from evaluation.frechet import FrechetInputs, Sample, resampled_distances
 from evaluation.judge import PoolData, assign, read_pool, vocabulary_of
 from evaluation.judge_accuracy import measure
 from evaluation.judge_augmentation import augment, blurred
@@ -167,8 +169,32 @@ def test_compbench_scores_every_picture_by_its_category_and_gives_reasons(inputs
     assert final["ceiling/descriptive/numeracy"] > final["floor/descriptive/numeracy"]
 
 
-def test_frechet_puts_real_pictures_nearer_than_shuffled_patches_and_numbers_its_resamples(inputs, tmp_path):
-    final = run_job(frechet.main, tmp_path, FrechetConfig(**WHOSE, resamples=20), inputs)
+@pytest.fixture(scope="module")
+def measured(inputs, tmp_path_factory) -> FrechetInputs:
+    """Features of the pictures and of real ones, by the judge."""
+    root = tmp_path_factory.mktemp("features")
+    config = FeaturesConfig(batch_size=50)
+    drawn = encode.EncodeInputs(judge=inputs.scorer, images=inputs.images)
+    real = encode.EncodeInputs(judge=inputs.scorer, evaluation_set=inputs.evaluation_set)
+    run_job(encode.main, root / "drawn", config, drawn)
+    run_job(encode.main, root / "real", config, real)
+    return FrechetInputs(
+        evaluation_set=inputs.evaluation_set, scorer=root / "real", images=inputs.images, features=root / "drawn"
+    )
+
+
+def test_the_judges_features_are_those_of_the_pictures_as_it_looks_at_them(inputs, measured):
+    real = feature_sets(measured.scorer / "heldout")["judge"]
+    keys, images = load_images([inputs.evaluation_set / "heldout"], 32)
+    np.testing.assert_allclose(real.rows(keys), load_detector(inputs.scorer).features(images.numpy()), atol=1e-4)
+    drawn = FeatureSet(measured.features / "generated" / "judge")
+    looked_at = exhibits(EvaluationConfig(), inputs, 32)[0].images
+    expected = load_detector(inputs.scorer).features(looked_at)
+    np.testing.assert_allclose(drawn.rows(drawn.keys), expected, atol=1e-4)
+
+
+def test_frechet_puts_real_pictures_nearer_than_shuffled_patches_and_numbers_its_resamples(measured, tmp_path):
+    final = run_job(frechet.main, tmp_path, FrechetConfig(**WHOSE, resamples=20), measured)
     assert final["ceiling/original/fd_judge"] < final["floor/original/fd_judge"]
     assert final["generated/original/fd_judge"] == pytest.approx(final["ceiling/original/fd_judge"], rel=0.05)
     rows = read_rows(tmp_path / "scores.parquet", EVALS)
@@ -176,8 +202,35 @@ def test_frechet_puts_real_pictures_nearer_than_shuffled_patches_and_numbers_its
     ours = [row for row in rows if row["system"] == "generated" and row["style"] == "original"]
     resamples = [row for row in ours if row["metric"] == "fd_judge/bootstrap"]
     assert sorted(row["seed"] for row in resamples) == list(range(20))
-    value = next(row["value"] for row in ours if row["metric"] == "fd_judge")
-    assert np.mean([row["value"] for row in resamples]) == pytest.approx(value)
+    (plain,) = [row for row in ours if row["metric"] == "fd_judge"]
+    assert np.mean([row["value"] for row in resamples]) == pytest.approx(plain["value"])
+    assert plain["metric_version"] == "frechet-2/bytes-crop-32"
+    assert plain["reason"] == "24 images are not more than the 32 features: comparable at equal N only"
+
+
+def test_every_distance_that_is_asked_for_comes_with_its_number_of_images(measured, tmp_path):
+    asked = ("kernel", "cmmd", "neighbours", "inception_score")
+    config = FrechetConfig(systems=("ceiling", "floor"), distances=asked, nearest=3)
+    run_job(frechet.main, tmp_path, config, measured)
+    rows = read_rows(tmp_path / "scores.parquet", EVALS)
+    found = {(row["system"], row["metric"]): row["value"] for row in rows if row["style"] == "original"}
+    names = {name for _, name in found}
+    plain = {"kd_judge", "cmmd_judge", *(f"{n}_judge" for n in ("precision", "recall", "density", "coverage"))}
+    assert names == plain | {f"{name}/n" for name in plain}
+    assert {found[system, f"{name}/n"] for system in ("ceiling", "floor") for name in plain} == {24}
+    assert found["ceiling", "cmmd_judge"] < found["floor", "cmmd_judge"]
+    assert found["ceiling", "coverage_judge"] > found["floor", "coverage_judge"]
+
+
+def test_features_that_were_made_differently_are_not_compared(measured, tmp_path):
+    changed = tmp_path / "features"
+    shutil.copytree(measured.features, changed)
+    about = changed / "generated" / "judge" / "about.json"
+    about.write_text(about.read_text().replace('"bytes"', '"clean"'))
+    with pytest.raises(ValueError, match="not comparable"):
+        run_job(frechet.main, tmp_path / "out", FrechetConfig(), measured.model_copy(update={"features": changed}))
+    with pytest.raises(ValueError, match="needs the inputs 'images' and 'features'"):
+        run_job(frechet.main, tmp_path / "out", FrechetConfig(), measured.model_copy(update={"features": None}))
 
 
 def test_clip_score_is_a_hundred_cosines_of_what_open_clip_itself_embeds(inputs, scorer, tmp_path):
@@ -301,28 +354,16 @@ def test_the_pool_is_read_with_its_boxes_and_vocabulary(evaluation_set):
     assert batch["boxes"][0, 0].tolist() == pytest.approx(truth[5].objects[0].box, abs=1e-6)
 
 
-def test_shuffled_patches_hold_the_same_pixels_in_another_order():
-    images = np.random.default_rng(0).integers(0, 255, (5, 3, 32, 32), np.uint8)
-    mixed = shuffle_patches(images, 8, seed=0)
-    assert mixed.shape == images.shape
-    for before, after in zip(images, mixed, strict=True):
-        assert not np.array_equal(before, after)
-        assert sorted(before.ravel()) == sorted(after.ravel())
-    blocks = {images[0][:, y : y + 8, x : x + 8].tobytes() for y in range(0, 32, 8) for x in range(0, 32, 8)}
-    assert all(mixed[0][:, y : y + 8, x : x + 8].tobytes() in blocks for y in (0, 8, 16, 24) for x in (0, 8, 16, 24))
-    with pytest.raises(ValueError, match="do not fill"):
-        shuffle_patches(images, 7, seed=0)
-
-
-def test_resamples_of_two_models_draw_the_same_scenes():
-    rng = np.random.default_rng(0)
-    real, features = rng.normal(size=(80, 6)).astype(np.float32), rng.normal(size=(40, 6)).astype(np.float32)
+def test_resamples_of_two_models_draw_the_same_scenes(measured):
+    real = feature_sets(measured.scorer / "heldout")["judge"]
+    one, other = real.keys[:40], real.keys[40:41] + real.keys[1:40]
     scenes = [f"s{i // 2}" for i in range(40)]
-    config = FrechetConfig(resamples=30)
-    ours = distances(features, scenes, real, config)
-    theirs = distances(features + np.float32(0.001), scenes, real, config)
-    draws = [np.array([v for metric, _, v in side if metric == "fd_judge/bootstrap"]) for side in (ours, theirs)]
-    assert draws[0].std() > 20 * (draws[0] - draws[1]).std()
+    truth = Sample(real, real.keys, real.keys)
+    draws = [
+        resampled_distances(Sample(real, keys, scenes), truth, FrechetConfig(resamples=30)) for keys in (one, other)
+    ]
+    assert draws[0].std() > 2 * (draws[0] - draws[1]).std()
+    assert (draws[0] != draws[1]).any()
 
 
 def test_a_caption_is_scored_by_its_picture_and_by_the_exact_captions_of_its_style(evaluation_set, scorer, tmp_path):

@@ -20,6 +20,7 @@ MODULE_OF = {
     "open-clip-torch": "open_clip",
     "faiss-cpu": "faiss",
     "tensorboardx": "tensorboardX",
+    "clean-fid": "cleanfid",
     "dagster-webserver": None,
     "accelerate": None,
 }

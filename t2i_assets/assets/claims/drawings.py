@@ -5,7 +5,8 @@ import dagster as dg
 from t2i_assets.assets.blend import caption_blend
 from t2i_assets.assets.claims.group import CONFIG, GROUP, TRAINED
 from t2i_assets.assets.diffusion import LATENTS, OF_TEXT_ENCODER, TEXT_STATES, trained_diffusion
-from t2i_assets.assets.evals import METRICS, drawn, evaluation_set, scored
+from t2i_assets.assets.evals import METRICS, OF_FEATURES, drawn, evaluation_set, judge, scored
+from t2i_assets.assets.features import FEATURES_VERSION, encoded
 from t2i_assets.assets.models import autoregressive_prior, clip_embeddings, clip_model, diffusion_prior, trained_prior
 from t2i_assets.claims import drawings
 from t2i_assets.config import load_settings
@@ -86,6 +87,18 @@ def drawing(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overr
     return drawn(context, pipeline, config, model, clip, prior, told.generate)
 
 
+@dg.asset(
+    **GROUP,
+    partitions_def=every_drawing,
+    deps=[drawing, judge],
+    kinds={"pytorch", "parquet"},
+    code_version=FEATURES_VERSION,
+)
+def drawing_features(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
+    """Features of every drawing."""
+    return encoded(context, pipeline, config, {"images": made(pipeline, "drawing", context.partition_key)})
+
+
 def _metric(metric: str) -> dg.AssetsDefinition:
     @dg.asset(
         name=f"drawing_{metric}",
@@ -94,6 +107,7 @@ def _metric(metric: str) -> dg.AssetsDefinition:
         partitions_def=every_drawing,
         deps=[
             *(drawing, evaluation_set, METRICS[metric]),
+            *([drawing_features] if metric in OF_FEATURES else []),
             dg.AssetDep(diffusion_replicate, partition_mapping=of_model),
         ],
         kinds={"pytorch", "parquet"},
@@ -102,9 +116,10 @@ def _metric(metric: str) -> dg.AssetsDefinition:
     def scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
         name = context.partition_key
         model = made(pipeline, "diffusion_replicate", DRAWINGS[name].model)
-        return scored(context, pipeline, config, metric, made(pipeline, "drawing", name), model)
+        features = made(pipeline, "drawing_features", name) if metric in OF_FEATURES else None
+        return scored(context, pipeline, config, metric, made(pipeline, "drawing", name), model, features)
 
     return scores
 
 
-assets = [diffusion_replicate, prior_replicate, drawing, *(_metric(metric) for metric in METRICS)]
+assets = [diffusion_replicate, prior_replicate, drawing, drawing_features, *(_metric(metric) for metric in METRICS)]

@@ -1,0 +1,189 @@
+"""Distances against the libraries of the field, on the same features: random, degenerate, few, identical."""
+
+import numpy as np
+import prdc
+import pytest
+import torch
+from cleanfid import fid as cleanfid
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from evaluation.distances import (
+    Moments,
+    clip_mmd,
+    frechet_distance,
+    frechet_distance_of,
+    frechet_limit,
+    inception_score,
+    kernel_distance,
+    neighbours,
+    same_distribution_expectation,
+)
+
+D = 24
+
+
+def sets(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Features as float32 numbers, as networks give them, so that every library starts from the same ones."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(220, D)) @ rng.normal(size=(D, D)), rng.normal(size=(150, D)) @ rng.normal(size=(D, D)) + 1
+    match kind:
+        case "shifted":
+            y = x + 3
+        case "identical":
+            y = x.copy()
+        case "rank-deficient":
+            x = x @ np.diag([1.0] * 10 + [0.0] * 14)
+        case "fewer than features":
+            x, y = x[:15], y[:12]
+        case "far from zero":
+            x, y = x + 100, y + 103
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+KINDS = ["random", "shifted", "identical", "rank-deficient", "fewer than features", "far from zero"]
+
+
+class Same(torch.nn.Module):
+    """An encoder of features that gives them back."""
+
+    num_features = D
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features.double()
+
+
+def scale(x: np.ndarray) -> float:
+    return float(np.trace(np.cov(x, rowvar=False)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fid_is_that_of_torchmetrics(kind: str) -> None:
+    x, y = sets(kind)
+    theirs = FrechetInceptionDistance(feature=Same()).set_dtype(torch.float64)
+    theirs.update(torch.from_numpy(y), real=True)
+    theirs.update(torch.from_numpy(x), real=False)
+    assert frechet_distance_of(x, y) == pytest.approx(float(theirs.compute()), rel=1e-6, abs=1e-6 * scale(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fid_is_that_of_pytorch_fid_and_clean_fid(kind: str) -> None:
+    from pytorch_fid.fid_score import calculate_frechet_distance
+
+    x, y = (side.astype(np.float64) for side in sets(kind))
+    statistics = [f(side) for side in (x, y) for f in (lambda s: s.mean(0), lambda s: np.cov(s, rowvar=False))]
+    ours = frechet_distance(Moments.of(x), Moments.of(y))
+    # With a singular product both add 1e-6 to each variance, or take the root with its errors.
+    tolerance = 1e-6 if kind in ("random", "shifted", "far from zero") else 1e-4
+    for theirs in (calculate_frechet_distance, cleanfid.frechet_distance):
+        assert ours == pytest.approx(theirs(*statistics), rel=tolerance, abs=tolerance * scale(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kid_of_whole_sets_is_that_of_torchmetrics_and_clean_fid(kind: str) -> None:
+    x, y = (side / 5 for side in sets(kind))
+    n = min(len(x), len(y))
+    x, y = x[:n], y[:n]
+    ours = kernel_distance(x, y, subsets=2, size=n, seed=0)
+    theirs = KernelInceptionDistance(feature=Same(), subsets=1, subset_size=n).set_dtype(torch.float64)
+    theirs.update(torch.from_numpy(y), real=True)
+    theirs.update(torch.from_numpy(x), real=False)
+    largest = float(((x**2).sum(1).max() / D + 1) ** 3)
+    assert ours == pytest.approx(float(theirs.compute()[0]), rel=1e-6, abs=1e-12 * largest)
+    doubles = (side.astype(np.float64) for side in (x, y))
+    of_clean = cleanfid.kernel_distance(*doubles, num_subsets=1, max_subset_size=n)
+    assert ours == pytest.approx(of_clean, rel=1e-6, abs=1e-12 * largest)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_precision_recall_density_and_coverage_are_those_of_prdc(kind: str) -> None:
+    x, y = (side.astype(np.float64) for side in sets(kind))
+    ours = neighbours(x, y, k=4)
+    theirs = prdc.compute_prdc(real_features=y, fake_features=x, nearest_k=4)
+    assert vars(ours) == pytest.approx({name: float(value) for name, value in theirs.items()}, rel=1e-12)
+
+
+def test_neighbourhoods_of_pictures_that_repeat_hold_nobody() -> None:
+    """Whole numbers, so that no rounding blurs that a distance is not below a radius of 0."""
+    x = np.repeat(np.arange(10.0)[:, None] * np.ones(3), 6, axis=0)
+    ours, theirs = neighbours(x, x, k=5), prdc.compute_prdc(x, x, nearest_k=5)
+    assert vars(ours) == {name: float(value) for name, value in theirs.items()}
+    assert ours.precision == ours.coverage == 0
+    with pytest.raises(ValueError, match="more than 5 features, not 5"):
+        neighbours(x[:5], x, k=5)
+
+
+def cmmd_of_its_code(x: np.ndarray, y: np.ndarray) -> float:
+    """The published code (google-research/cmmd, distance.py) in float64."""
+    gamma = 1 / (2 * 10**2)
+
+    def mean(a: np.ndarray, b: np.ndarray) -> float:
+        exponent = -2 * a @ b.T + np.sum(a * a, 1)[:, None] + np.sum(b * b, 1)[None]
+        return float(np.mean(np.exp(-gamma * exponent)))
+
+    return 1000 * (mean(x, x) + mean(y, y) - 2 * mean(x, y))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cmmd_is_that_of_its_code_on_unit_vectors_whatever_their_length(kind: str) -> None:
+    x, y = (side.astype(np.float64) for side in sets(kind))
+    units = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y)]
+    assert clip_mmd(x, 7 * y) == pytest.approx(cmmd_of_its_code(*units), rel=1e-6, abs=1e-9)
+    with pytest.raises(ValueError, match="none of length zero"):
+        clip_mmd(np.vstack([x, np.zeros(D)]), y)
+
+
+def test_the_limit_takes_the_bias_away() -> None:
+    rng = np.random.default_rng(0)
+    d, n, many = 12, 4000, 1e9
+    real = Moments(many, np.zeros(d), np.eye(d) * (many - 1))
+    drawn = [rng.normal(size=(n, d)) for _ in range(24)]
+    plain = [frechet_distance(Moments.of(x), real) for x in drawn]
+    limits = [frechet_limit(x, real, sizes=8, smallest=800, seed=1).value for x in drawn]
+    assert np.mean(plain) == pytest.approx(same_distribution_expectation(1, d, n, int(many)), rel=0.1)
+    assert abs(np.mean(limits)) < 0.15 * np.mean(plain)
+
+
+def test_a_limit_of_sets_no_larger_than_the_features_is_refused() -> None:
+    x = np.random.default_rng(0).normal(size=(40, D))
+    with pytest.raises(ValueError, match="more than 24 features and fewer than 40, not 20"):
+        frechet_limit(x, Moments.of(x))
+
+
+def test_the_limit_is_repeatable_and_its_line_goes_through_the_distances() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 400, 8))
+    one, other = (frechet_limit(x, Moments.of(y), sizes=5, seed=seed) for seed in (1, 1))
+    assert one == other
+    assert one.sizes[0] == 200 and one.sizes[-1] == 400
+    assert one.distances[-1] == pytest.approx(frechet_distance_of(x, y))
+    assert one.value != frechet_limit(x, Moments.of(y), sizes=5, seed=2).value
+
+
+def test_an_inception_score_is_one_for_pictures_that_look_alike_and_the_number_of_classes_at_best() -> None:
+    alike = np.tile([3.0, 1.0, 0.0], (30, 1))
+    assert inception_score(alike, splits=3) == pytest.approx((1.0, 0.0), abs=1e-12)
+    sure = np.tile(1000 * np.eye(4), (25, 1))
+    assert inception_score(sure, splits=1)[0] == pytest.approx(4.0)
+    with pytest.raises(ValueError, match="do not fill"):
+        inception_score(alike, splits=31)
+
+
+def test_an_inception_score_is_that_of_torchmetrics() -> None:
+    from torchmetrics.image.inception import InceptionScore
+
+    logits = np.random.default_rng(0).normal(scale=3, size=(200, D)).astype(np.float32)
+    theirs = InceptionScore(feature=Same(), splits=1)
+    theirs.update(torch.from_numpy(logits))
+    assert inception_score(logits, splits=1)[0] == pytest.approx(float(theirs.compute()[0]), rel=1e-6)
+
+
+def test_moments_of_processes_and_batches_merge_in_any_order_far_from_zero() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1000, 6)) + 1e6
+    parts = [Moments.of(part) for part in np.array_split(x, 13)]
+    forwards, backwards = (sum(order, Moments.empty(6)) for order in (parts, parts[::-1]))
+    for merged in (forwards, backwards, Moments.of_blocks(np.array_split(x, 5), 6)):
+        assert merged.n == 1000
+        np.testing.assert_allclose(merged.mean, x.mean(0), rtol=1e-14)
+        np.testing.assert_allclose(merged.covariance, np.cov(x, rowvar=False), rtol=1e-9, atol=1e-9)
+    assert (Moments.empty(6) + Moments.empty(6)).n == 0
