@@ -50,6 +50,8 @@ def main(job: Job[CompBenchConfig, CompBenchInputs], reporter: Reporter) -> None
     judge = open_judge(config.judge, job.inputs.scorer, trained, config.batch_size, device_for(config.device))
     parser = open_parser(config.parser)
     version = version_with_settings(VERSION, config)
+    if job.inputs.clip is not None:
+        version += f"+{scorer_digest(job.inputs.clip)}"
     earlier = EarlierScores(job.inputs.earlier, version, judge.name)
     rows: list[Row] = []
     told: dict[str, list[float]] = defaultdict(list)

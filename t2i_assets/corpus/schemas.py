@@ -315,21 +315,30 @@ PROMPTS = _schema(
     "What the models are asked to draw, with what a right picture must show.",
     _field("prompt_id", pa.string(), "Digest of style and prompt and scene.", nullable=False),
     _field("scene_id", pa.string(), "Scene the prompt describes; prompts of one scene are a cluster.", nullable=False),
-    _field("style", pa.string(), "original (as web texts) or descriptive.", nullable=False),
+    _field(
+        "style",
+        pa.string(),
+        "original (as web texts) or descriptive; benchmark where the prompt is from a published file.",
+        nullable=False,
+    ),
     _field(
         "category",
         pa.string(),
-        "T2I-CompBench category: color, shape, texture, spatial, numeracy, complex.",
+        "T2I-CompBench category: color, shape, texture, spatial, 3d_spatial, numeracy, non_spatial, complex; a task of "
+        "GenEval (geneval_…) or a category of a DrawBench-style file (drawbench_…).",
         nullable=False,
     ),
     _field("prompt", pa.string(), "The text.", nullable=False),
     _field(
         "facts",
         pa.string(),
-        "What the prompt says, as JSON: objects and relation (see synthweb.language).",
+        "What the prompt says, as JSON: objects and relation (see synthweb.language); without objects where the "
+        "scoring job reads it from the text.",
         nullable=False,
     ),
-    _field("reference_key", pa.string(), "Sample of the reference shard that shows the scene.", nullable=False),
+    _field(
+        "reference_key", pa.string(), "Sample of the reference shard that shows the scene; null for prompts from files."
+    ),
 )
 
 UPSAMPLER_EXAMPLES = _schema(

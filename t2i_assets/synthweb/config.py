@@ -1,7 +1,8 @@
 """What the embedded web site and its evaluation set can be told."""
 
 import random
-from typing import Self
+from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -32,6 +33,28 @@ class SiteConfig(BaseModel):
         return self
 
 
+CATEGORIES = ("color", "shape", "texture", "spatial", "numeracy", "complex")
+"""Categories of prompts about the embedded domain that models trained on its site can be expected to draw."""
+DRAWN = (
+    *CATEGORIES, "3d_spatial", "geneval_single_object", "geneval_two_object", "geneval_counting", "geneval_colors",
+    "geneval_position", "geneval_color_attr",
+)  # fmt: skip
+"""Every category that the embedded domain can draw. Of 3d_spatial no picture of the site shows anything; non_spatial is
+left out, since flat shapes do nothing to each other: its prompts come from files."""
+
+
+class PromptFilesConfig(BaseModel):
+    """Prompts of published benchmarks, by path; they have no real pictures, so no ceiling and no floor."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    compbench: Path | None = Field(default=None, description="Directory of T2I-CompBench's {category}_{split}.txt.")
+    split: Literal["val", "train"] = Field(default="val", description="Split of T2I-CompBench.")
+    geneval: Path | None = Field(default=None, description="GenEval's evaluation_metadata.jsonl.")
+    drawbench: Path | None = Field(default=None, description="CSV with the columns Prompts and Category.")
+    limit: int | None = Field(default=None, gt=0, description="Most prompts of a category; null takes all.")
+
+
 class EvaluationSetConfig(BaseModel):
     """The evaluation set: prompts with facts, their real pictures, and pictures that train and test the judge."""
 
@@ -42,6 +65,24 @@ class EvaluationSetConfig(BaseModel):
     pool_images: int = Field(default=3000, ge=1, description="Pictures that train the judge and the CLIP scorer.")
     heldout_images: int = Field(default=400, ge=1, description="Pictures that measure the judge.")
     image_size: int = Field(default=64, ge=32, description="Side of the pictures, pixels.")
+    categories: tuple[str, ...] = Field(
+        default=CATEGORIES,
+        min_length=1,
+        exclude_if=lambda value: value == CATEGORIES,
+        description="Categories of scenes that are drawn: T2I-CompBench's but non_spatial, and geneval_… tasks.",
+    )
+    prompt_files: PromptFilesConfig | None = Field(
+        default=None, exclude_if=lambda value: value is None, description="Prompts of published benchmarks beside them."
+    )
+
+    @model_validator(mode="after")
+    def _categories_can_be_drawn(self) -> Self:
+        for category in self.categories:
+            if category == "non_spatial":
+                raise ValueError("non_spatial: flat shapes do nothing to each other; take prompt_files.compbench")
+            if category not in DRAWN:
+                raise ValueError(f"category {category!r} cannot be drawn: choose among {', '.join(DRAWN)}")
+        return self
 
 
 SMOKE_SITE = SiteConfig(pages=24, images_per_page=7, human_images=64, slow_seconds=0.3, drip_seconds=1.5)

@@ -43,7 +43,7 @@ def draw(scene: Scene, size: int) -> Image.Image:
     """Return the scene as a square RGB picture of ``size`` pixels; the same picture whenever it is called."""
     rng = np.random.default_rng(scene.surface)
     canvas = _background(scene.background, size, rng)
-    for thing in scene.things:
+    for thing in scene.painted:
         tint = np.clip(PALETTE[thing.color] + rng.normal(0, COLOR_JITTER, 3), 0, 255).astype(np.float32)
         _paint(canvas, thing, tint, scene.background)
     return Image.fromarray(cv2.convertScaleAbs(cv2.merge(list(canvas))))  # rounds; nothing lies outside 0..255

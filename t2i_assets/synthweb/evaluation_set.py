@@ -2,7 +2,8 @@
 
 Its scenes come from streams of their own, so that no scene of it is on the site. Categories follow T2I-CompBench
 (Huang et al. 2023, section 3): attribute binding (color, shape, texture), spatial relations, numeracy, and complex
-compositions of several attributes and relations.
+compositions of several attributes and relations; where asked for, relations in three dimensions as one thing covering
+another, and the tasks of GenEval (Ghosh et al. 2023). Prompts of published benchmarks come from their own files.
 """
 
 import json
@@ -16,18 +17,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from t2i_assets.corpus.digests import caption_id, digest
+from t2i_assets.corpus.prompt_files import read_compbench, read_drawbench, read_geneval
 from t2i_assets.corpus.schemas import CAPTIONS, PROMPTS
 from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.corpus.tables import write_table
 from t2i_assets.crawl.config import ImageConfig
 from t2i_assets.crawl.images import process_image
 from t2i_assets.synthweb.alt_texts import dress
+from t2i_assets.synthweb.config import CATEGORIES as CATEGORIES
 from t2i_assets.synthweb.config import EvaluationSetConfig, stream
 from t2i_assets.synthweb.language import Statement, descriptive, say_all, say_short, short, write
 from t2i_assets.synthweb.pictures import Picture, encode
-from t2i_assets.synthweb.scenes import Kind, Scene, sample_scene
+from t2i_assets.synthweb.scenes import DEPTH_RELATIONS, Kind, Scene, sample_occlusion, sample_scene
 
-CATEGORIES = ("color", "shape", "texture", "spatial", "numeracy", "complex")
 RENDER_SIDE, RENDER_QUALITY = 128, 92
 FACTS = pa.schema([pa.field("key", pa.string(), nullable=False), pa.field("facts", pa.string(), nullable=False)])
 
@@ -39,6 +41,12 @@ KINDS_OF: dict[str, tuple[Kind, ...]] = {
     "spatial": ("pair",),
     "numeracy": ("count",),
     "complex": ("pair", "trio"),
+    "geneval_single_object": ("single",),
+    "geneval_two_object": ("pair",),
+    "geneval_counting": ("count",),
+    "geneval_colors": ("single",),
+    "geneval_position": ("pair",),
+    "geneval_color_attr": ("pair",),
 }
 
 
@@ -48,7 +56,7 @@ def write_evaluation_set(config: EvaluationSetConfig, directory: Path) -> dict[s
     for name, count in (("pool", config.pool_images), ("heldout", config.heldout_images)):
         _write_pool(config, name, count, directory / name)
     return {
-        "scenes": len(CATEGORIES) * config.scenes_per_category,
+        "scenes": len(config.categories) * config.scenes_per_category,
         "prompts": prompts,
         "pool_images": config.pool_images,
         "heldout_images": config.heldout_images,
@@ -61,7 +69,12 @@ def scene_of(category: str, rng: random.Random) -> Scene:
     Colour scenes are solid, so that colours alone tell things apart; texture scenes hold no solid thing, and no two
     of one texture.
     """
+    if category == "3d_spatial":
+        return sample_occlusion(rng)
     scene = sample_scene(rng, rng.choice(KINDS_OF[category]))
+    if category == "geneval_position":
+        while scene.relation is None or scene.relation.kind == "next to":  # GenEval knows directions only
+            scene = sample_scene(rng, "pair")
     if category == "color":
         return replace(scene, things=tuple(replace(thing, texture="solid") for thing in scene.things))
     if category == "texture":
@@ -75,12 +88,15 @@ def original_statement(category: str, scene: Scene) -> Statement:
     """Return what a brief but right web author says of the scene: what the category is about, and little else."""
     brief, whole = say_short(scene), say_all(scene)
     match category:
-        case "shape":
+        case "shape" | "geneval_single_object" | "geneval_two_object" | "geneval_counting":
             return Statement(tuple(replace(mention, color=None) for mention in brief.objects))
         case "texture":
             return Statement(tuple(replace(mention, color=None) for mention in whole.objects))
-        case "spatial":
+        case "spatial" | "3d_spatial":
             return replace(brief, relation=whole.relation)
+        case "geneval_position":
+            plain = tuple(replace(mention, color=None) for mention in brief.objects)
+            return Statement(plain, whole.relation)
         case "complex":
             return replace(whole, background=None)
     return brief
@@ -89,7 +105,7 @@ def original_statement(category: str, scene: Scene) -> Statement:
 def _write_prompts(config: EvaluationSetConfig, directory: Path) -> int:
     rows = []
     with ShardWriter(directory / "reference", "reference", 10_000) as writer:
-        for category in CATEGORIES:
+        for category in config.categories:
             for number in range(config.scenes_per_category):
                 rng = stream(config.seed, "evaluation", category, number)
                 scene = scene_of(category, rng)
@@ -107,13 +123,34 @@ def _write_prompts(config: EvaluationSetConfig, directory: Path) -> int:
                         "style": style,
                         "category": category,
                         "prompt": prompt,
-                        "facts": json.dumps(statement.facts()),
+                        "facts": json.dumps(asked(category, statement)),
                         "reference_key": key,
                     }
                     for style, (prompt, statement) in texts.items()
                 ]
+    rows += from_files(config)
     write_table(directory / "prompts.parquet", rows, PROMPTS)
     return len(rows)
+
+
+def asked(category: str, statement: Statement) -> dict[str, Any]:
+    """Return what the statement asks for as JSON values; in GenEval's counting one more object is one too many."""
+    facts = statement.facts()
+    if category != "geneval_counting":
+        return facts
+    return facts | {"excluded": [{"shape": m.shape, "count": m.count + 1} for m in statement.objects]}
+
+
+def from_files(config: EvaluationSetConfig) -> list[dict[str, Any]]:
+    """Return the prompts of published benchmarks that the config names."""
+    files = config.prompt_files
+    if files is None:
+        return []
+    return [
+        *(read_compbench(files.compbench, files.split, files.limit) if files.compbench is not None else ()),
+        *(read_geneval(files.geneval, files.limit) if files.geneval is not None else ()),
+        *(read_drawbench(files.drawbench, files.limit) if files.drawbench is not None else ()),
+    ]
 
 
 def _write_pool(config: EvaluationSetConfig, name: str, count: int, directory: Path) -> None:
@@ -138,11 +175,17 @@ def _write_pool(config: EvaluationSetConfig, name: str, count: int, directory: P
 
 
 def shown(scene: Scene) -> dict[str, Any]:
-    """Return every object of the scene with its box (x0, y0, x1, y1 in 0..1), and the background."""
+    """Return every object of the scene with its box (x0, y0, x1, y1 in 0..1), and the background.
+
+    Of things that cover each other the nearer has the larger depth.
+    """
     objects = [
         {"shape": thing.shape, "color": thing.color, "texture": thing.texture, "box": [round(v, 4) for v in thing.box]}
         for thing in scene.things
     ]
+    if scene.relation is not None and scene.relation.kind in DEPTH_RELATIONS:
+        for place, thing in enumerate(scene.painted):
+            objects[scene.things.index(thing)]["depth"] = float(place)
     return {"objects": objects, "background": scene.background}
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from t2i_assets.synthweb.scenes import (
     BACKGROUNDS,
     COLORS,
-    RELATIONS,
     SHAPES,
     TEXTURES,
     Relation,
@@ -28,6 +27,8 @@ RELATION_WORDS: dict[RelationKind, tuple[str, ...]] = {
     "above": ("above", "over"),
     "below": ("below", "under"),
     "next to": ("next to", "beside"),
+    "in front of": ("in front of",),
+    "behind": ("behind",),
 }
 INVERSE: dict[RelationKind, RelationKind] = {
     "left of": "right of",
@@ -35,6 +36,8 @@ INVERSE: dict[RelationKind, RelationKind] = {
     "above": "below",
     "below": "above",
     "next to": "next to",
+    "in front of": "behind",
+    "behind": "in front of",
 }
 BACKGROUND_WORDS: tuple[str, ...] = ("on a {} background", "against a {} background")
 PLAIN = 0.75  # chance that a writer uses the first wording of a list
@@ -155,7 +158,7 @@ def read(text: str) -> Statement | None:
     if match is None:
         return None
     body, background = match["body"], match["background"]
-    for kind in RELATIONS:
+    for kind in RELATION_WORDS:
         for words in sorted(RELATION_WORDS[kind], key=len, reverse=True):
             left, found, right = body.partition(f" {words} ")
             mentions = (_read_noun_phrase(left), _read_noun_phrase(right)) if found else ()
@@ -167,7 +170,7 @@ def read(text: str) -> Statement | None:
 
 
 def _pick(words: tuple[str, ...], rng: random.Random | None) -> str:
-    return words[0] if rng is None or rng.random() < PLAIN else rng.choice(words[1:])
+    return words[0] if len(words) == 1 or rng is None or rng.random() < PLAIN else rng.choice(words[1:])
 
 
 def _noun_phrase(mention: Mention, articles: bool) -> str:

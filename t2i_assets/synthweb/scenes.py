@@ -14,10 +14,12 @@ TEXTURES = ("solid", "striped", "dotted")
 BACKGROUNDS = ("white", "gray", "black")
 
 Kind = Literal["single", "count", "pair", "trio"]
-RelationKind = Literal["left of", "right of", "above", "below", "next to"]
+RelationKind = Literal["left of", "right of", "above", "below", "next to", "in front of", "behind"]
 
 KINDS: tuple[Kind, ...] = ("single", "count", "pair", "trio")
 RELATIONS: tuple[RelationKind, ...] = ("left of", "right of", "above", "below", "next to")
+DEPTH_RELATIONS: tuple[RelationKind, ...] = ("in front of", "behind")
+"""Relations that no picture of the site shows: one thing covers the middle of another."""
 KIND_WEIGHTS: dict[Kind, float] = {"single": 0.2, "count": 0.2, "pair": 0.4, "trio": 0.2}
 
 
@@ -60,6 +62,12 @@ class Scene:
     kind: Kind
     surface: int
 
+    @property
+    def painted(self) -> tuple[Thing, ...]:
+        """Things in the order in which they are painted: of two that overlap the nearer one last."""
+        subject_is_nearer = self.relation is not None and self.relation.kind == "in front of"
+        return self.things[::-1] if subject_is_nearer else self.things
+
 
 def sample_scene(rng: random.Random, kind: Kind | None = None) -> Scene:
     """Draw a scene. Things are in reading order, save in a pair, where the subject of the relation comes first."""
@@ -87,6 +95,29 @@ def sample_scene(rng: random.Random, kind: Kind | None = None) -> Scene:
         for look, (x, y, size) in zip(looks, places, strict=True)
     )
     return Scene(things, relation, background, kind, surface)
+
+
+COVERED: tuple[tuple[str, str], ...] = (
+    ("circle", "square"), ("triangle", "square"), ("star", "square"), ("star", "circle")
+)  # fmt: skip
+"""Shapes of which the first, drawn inside the second, leaves its outline to be seen and covers half of its box."""
+
+
+def sample_occlusion(rng: random.Random) -> Scene:
+    """Draw a scene of one solid thing in front of another, whose outline shows all around it."""
+    relation = Relation(rng.choice(DEPTH_RELATIONS), 0, 1)
+    front_shape, back_shape = rng.choice(COVERED)
+    front_color, back_color = rng.sample(COLORS, 2)
+    size = rng.uniform(0.60, 0.70)
+    x, y = rng.uniform(0.42, 0.58), rng.uniform(0.42, 0.58)
+    back = Thing(back_color, back_shape, "solid", x, y, size, math.radians(rng.uniform(-3, 3)))
+    side = back.box[2] - back.box[0]
+    turn = math.radians(rng.uniform(-3, 3))
+    x0, y0, x1, y1 = Thing(front_color, front_shape, "solid", 0.0, 0.0, 1.0, turn).box
+    share = rng.uniform(0.80, 0.85)
+    front = Thing(front_color, front_shape, "solid", x, y, share * side / max(x1 - x0, y1 - y0), turn)
+    things = (front, back) if relation.kind == "in front of" else (back, front)
+    return Scene(things, relation, rng.choice(BACKGROUNDS), "pair", rng.getrandbits(32))
 
 
 def outline(shape: str, size: float, angle: float) -> list[tuple[float, float]]:
