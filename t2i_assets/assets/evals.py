@@ -43,7 +43,7 @@ VERSIONS = {"clip_score": "2", "fid": "1", "t2i_compbench": "2"}
 """Code versions of the metrics and of their bounds; whoever changes what a metric's job writes raises its number."""
 OF_INTERACTIONS = frozenset({"t2i_compbench"} if load_settings().evaluation_set.prompt_files is not None else ())
 """Metrics whose prompts may state interactions, which CLIP scores: those of the embedded domain state none."""
-RESCORED = frozenset({"clip_score"})
+RESCORED = frozenset({"clip_score", "t2i_compbench"})
 """Metrics whose jobs take over what an earlier run scored."""
 
 

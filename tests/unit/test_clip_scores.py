@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluation import clip_score
+from evaluation import clip_score, compbench
 from evaluation.clip_definitions import clip_scores, torchmetrics_clip_score
+from evaluation.compbench import CompBenchInputs
 from evaluation.config import ClipScoreConfig, CompBenchConfig
 from evaluation.rescoring import version_with_settings
 from evaluation.systems import EvaluationInputs, read_generated, read_prompts
@@ -247,3 +248,21 @@ def test_a_version_tells_the_settings_that_change_scores_and_no_others():
     near = version_with_settings("rules-1", CompBenchConfig(near=0.5))
     assert near.startswith("rules-1+")
     assert near != version_with_settings("rules-1", CompBenchConfig(near=0.4))
+
+
+def test_judged_scores_are_taken_over_too_until_the_clip_beside_the_judge_changes(inputs, scorer, tmp_path):
+    config = CompBenchConfig(**WHOSE, judge={"kind": "pixels"})
+    asked = CompBenchInputs(evaluation_set=inputs.evaluation_set, scorer=scorer, images=inputs.images)
+    final = run(compbench.main, tmp_path / "first", config, asked)
+    assert (final["measured"], final["taken_over"]) == (6 * SCENES, 0)
+    first = tmp_path / "first" / "scores.parquet"
+
+    again = asked.model_copy(update={"earlier": [first]})
+    final = run(compbench.main, tmp_path / "again", config, again)
+    assert (final["measured"], final["taken_over"]) == (0, 6 * SCENES)
+    assert read_rows(tmp_path / "again" / "scores.parquet", EVALS) == read_rows(first, EVALS)
+
+    stricter = CompBenchConfig(**WHOSE, judge={"kind": "pixels"}, near=0.2)
+    assert run(compbench.main, tmp_path / "stricter", stricter, again)["taken_over"] == 0
+    final = run(compbench.main, tmp_path / "clip", config, again.model_copy(update={"clip": scorer}))
+    assert final["taken_over"] == 0

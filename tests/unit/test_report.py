@@ -23,6 +23,8 @@ from t2i_assets.report.scores import CATEGORIES
 from t2i_assets.synthweb.language import read
 from t2i_assets.synthweb.scenes import BACKGROUNDS, Kind, Scene, Thing
 from t2i_assets.synthweb.truth import TRUTH, scene_json
+from t2i_assets.voting.ballots import ballots
+from t2i_assets.voting.box import BallotBox
 from tests.sample_home import SNAPSHOT, make_home
 
 MISSING = "not materialized yet"
@@ -176,6 +178,18 @@ def test_one_click_leads_from_a_score_to_its_pictures_model_and_blend(home: Home
 
 def _scores(home: Home, recipe: str) -> list[dict]:
     return read_rows(read_ref(home, "t2i_compbench", recipe).path / "scores.parquet", EVALS)
+
+
+def test_votes_of_people_are_shown_as_ratings_with_a_warning_where_they_are_few(home: Home, tmp_path: Path) -> None:
+    copy = Home(Path(shutil.copytree(home.root, tmp_path / "home")))
+    box = BallotBox(copy, "ann")
+    for number, ballot in enumerate(ballots(copy, "ann", "Which?", "descriptive")):
+        box.put(ballot, "Which?", ("left", "right")[(ballot.left.recipe == "alt_only") != (number % 6 == 0)])
+    html = written(copy, tmp_path)
+    section = words(html.split('<section id="votes">')[1].split("</section>")[0])
+    assert "Which? Descriptive prompts, 18 votes of 1" in section
+    assert re.search(r"blend_95_5 140 .* 18 18 \w+ alt_only \N{MINUS SIGN}140 ", section)  # 15 wins to 3
+    assert "Votes on 18 scenes: too few to tell models apart." in section
 
 
 def test_scores_of_few_scenes_are_marked(home: Home, page: str, tmp_path: Path) -> None:
