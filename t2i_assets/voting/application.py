@@ -50,7 +50,7 @@ class Booth:
         text = files("t2i_assets.voting").joinpath("page.html").read_text()
         for name, value in (("token", self._token), ("nonce", nonce)):
             text = text.replace("{{ " + name + " }}", value)
-        policy = f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; connect-src 'self'"
+        policy = f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self' data:; connect-src 'self'"
         headers = {"Content-Security-Policy": f"default-src 'none'; {policy}; frame-ancestors 'none'"}
         return web.Response(text=text, content_type="text/html", headers={**headers, "Cache-Control": "no-store"})
 
