@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from evaluation.judges.protocol import Images
 
@@ -36,34 +37,42 @@ class BlipAnswerer:
     @torch.no_grad()
     def answer(self, images: Images, questions: Sequence[tuple[int, str]]) -> NDArray[np.float64]:
         """Return one probability for each (index of the image, question); an image is encoded once a batch."""
-        parts = [
-            self._answer(images, questions[start : start + self.batch_size])
-            for start in range(0, len(questions), self.batch_size)
-        ]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        tokens = [self._tokens(text) for _, text in questions]
+        yes = np.zeros(len(questions))
+        for places in self._batches([len(question) for question in tokens]):
+            asked = torch.tensor([tokens[place] for place in places], device=self.model.device)
+            yes[places] = self._answer(images, [questions[place][0] for place in places], asked)
+        return yes
 
-    def _answer(self, images: Images, questions: Sequence[tuple[int, str]]) -> NDArray[np.float64]:
+    def _tokens(self, question: str) -> list[int]:
+        tokens: list[int] = self.processor.tokenizer(question, truncation=True, max_length=LONGEST)["input_ids"]
+        return [self._opening, *tokens[1:]]
+
+    def _batches(self, lengths: list[int]) -> list[list[int]]:
+        """Return places in batches of equal length: a padded question is answered otherwise than alone."""
+        batches = []
+        for length in sorted(set(lengths)):
+            places = [place for place, of_place in enumerate(lengths) if of_place == length]
+            batches += [places[start : start + self.batch_size] for start in range(0, len(places), self.batch_size)]
+        return batches
+
+    def _answer(self, images: Images, image_of: list[int], tokens: Tensor) -> NDArray[np.float64]:
         device = self.model.device
-        shown = sorted({image for image, _ in questions})
+        shown = sorted(set(image_of))
         pixels = self.processor.image_processor(
             images=[images[image].transpose(1, 2, 0) for image in shown], return_tensors="pt"
         )["pixel_values"]
         patches = self.model.vision_model(pixel_values=pixels.to(device)).last_hidden_state
-        seen = patches[[shown.index(image) for image, _ in questions]]
-        words = self.processor.tokenizer(
-            [text for _, text in questions], padding=True, truncation=True, max_length=LONGEST, return_tensors="pt"
-        ).to(device)
-        tokens, mask = words["input_ids"].clone(), words["attention_mask"]
-        tokens[:, 0] = self._opening
+        seen = patches[[shown.index(image) for image in image_of]]
         question = self.model.text_encoder(
             input_ids=tokens,
-            attention_mask=mask,
+            attention_mask=torch.ones_like(tokens),
             encoder_hidden_states=seen,
             encoder_attention_mask=torch.ones(seen.shape[:2], dtype=torch.long, device=device),
         ).last_hidden_state
-        start = torch.full((len(questions), 1), self.model.decoder_start_token_id, device=device)
+        start = torch.full((len(tokens), 1), self.model.decoder_start_token_id, device=device)
         logits = self.model.text_decoder(
-            input_ids=start, encoder_hidden_states=question, encoder_attention_mask=mask
+            input_ids=start, encoder_hidden_states=question, encoder_attention_mask=torch.ones_like(tokens)
         ).logits[:, 0]
         yes: NDArray[np.float64] = torch.sigmoid((logits[:, self._yes] - logits[:, self._no]).double()).cpu().numpy()
         return yes

@@ -7,7 +7,7 @@ changes: a triangle has the third, a square the fourth, a star the fifth, a circ
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.detection import Box, Detection, Picture, iou
+from evaluation.detection import Box, Detection, Picture
 
 VERSION = "pixels-1"
 IMAGE_SIZE = 64
@@ -112,18 +112,14 @@ def _texture(tones: Array) -> dict[str, float]:
 
 
 def _with_depth(things: list[_Thing]) -> list[Detection]:
-    """Tell front from behind where boxes overlap: the nearer object has more of its pixels in what they share."""
+    """Tell front from behind where outlines overlap: what they share shows the nearer object."""
     seen = []
     for thing in things:
         depth = 0.0
         for other in things:
-            if other is not thing and iou(thing.detection.box, other.detection.box) > 0:
-                shared = _inside(thing.detection.box, thing.visible.shape) & _inside(
-                    other.detection.box, other.visible.shape
-                )
-                depth += float(np.sign((thing.visible & shared).sum() - (other.visible & shared).sum()))
-        d = thing.detection
-        seen.append(Detection(d.shape, d.color, d.texture, d.box, d.score, depth))
+            shared = thing.outline & other.outline
+            depth += float(np.sign((thing.visible & shared).sum() - (other.visible & shared).sum()))
+        seen.append(replace(thing.detection, depth=depth))
     return seen
 
 
@@ -189,14 +185,8 @@ def _filled(mask: Array) -> Array:
 def _box(mask: Array) -> Box:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     height, width = mask.shape
-    return columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height
-
-
-def _inside(box: Box, shape: tuple[int, ...]) -> Array:
-    mask = np.zeros(shape, bool)
-    height, width = shape
-    mask[round(box[1] * height) : round(box[3] * height), round(box[0] * width) : round(box[2] * width)] = True
-    return mask
+    x0, x1, y0, y1 = columns[0] / width, (columns[-1] + 1) / width, rows[0] / height, (rows[-1] + 1) / height
+    return float(x0), float(y0), float(x1), float(y1)
 
 
 def _moments(outline: Array) -> Array:
