@@ -1,13 +1,14 @@
 """GenEval: a declarative prompt is drawn right or not, and every failure has its reason.
 
 Source: Ghosh et al., "GenEval: An Object-Focused Framework for Evaluating Text-to-Image Alignment" (2023), section 3,
-with the constants of its published code. A benchmark's score is the mean of the means of its six tasks.
+with the constants of its published code. A benchmark's score is the mean of the means of its six tasks. GenEval has no
+"next to"; where a prompt of the embedded domain says it, the rule of T2I-CompBench decides.
 """
 
 from evaluation.config import CompBenchConfig
 from evaluation.detection import Box, Detection, Picture, centre
 from evaluation.facts import Facts, Wanted
-from evaluation.places import name_score, named
+from evaluation.places import NEAR, name_score, named, position
 from evaluation.rules import Score, plural
 
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
@@ -29,7 +30,7 @@ def score(category: str, facts: Facts, picture: Picture, config: CompBenchConfig
         relation = facts.relation
         if relation is not None and relation.subject == place and not problems and relation.object < place:
             problems = _misplaced(
-                wanted, found, relation.kind, facts.objects[relation.object], matched[relation.object]
+                wanted, found, relation.kind, facts.objects[relation.object], matched[relation.object], config
             )
         reasons += problems
         matched.append(None if problems else found)
@@ -37,7 +38,7 @@ def score(category: str, facts: Facts, picture: Picture, config: CompBenchConfig
     if relation is not None and relation.subject < relation.object and not reasons:
         subject, other = matched[relation.subject], matched[relation.object]
         pair = facts.objects[relation.subject], facts.objects[relation.object]
-        reasons += _misplaced(pair[0], subject or [], relation.kind, pair[1], other)
+        reasons += _misplaced(pair[0], subject or [], relation.kind, pair[1], other, config)
     for unwanted in facts.excluded:
         number = len(_of_name(unwanted, picture, threshold))
         if number >= unwanted.count:
@@ -72,13 +73,20 @@ def _wrong_attributes(wanted: Wanted, found: list[Detection]) -> list[str]:
 
 
 def _misplaced(
-    wanted: Wanted, found: list[Detection], kind: str, other: Wanted, target: list[Detection] | None
+    wanted: Wanted,
+    found: list[Detection],
+    kind: str,
+    other: Wanted,
+    target: list[Detection] | None,
+    config: CompBenchConfig,
 ) -> list[str]:
     if target is None:
         return [f"no {other.shape} for the {wanted.shape} to be {kind}"]
     for thing in found:
         for one in target:
             seen = relative_positions(thing.box, one.box)
+            if kind in NEAR and position(kind, thing.box, one.box, config) == 1:
+                continue
             if kind not in seen:
                 return [
                     f"expected the {wanted.shape} {kind} the {other.shape}, found it {' and '.join(seen) or 'at it'}"
