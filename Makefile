@@ -11,7 +11,7 @@ READY := .venv/.ready
 
 export T2I_HOME
 .DEFAULT_GOAL := help
-.PHONY: help demo fuzz test ui lint format constraints bench bench-ingest bench-pages bench-duplicates bench-caption bench-train clean clean-all
+.PHONY: help demo fuzz test ui lint format constraints bench bench-ingest bench-pages bench-duplicates bench-caption bench-train bench-eval clean clean-all
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -51,7 +51,7 @@ format: $(READY) ## put the code into its one format
 constraints: $(READY) ## resolve the dependencies again, keeping the versions that still fit
 	$(BIN)/uv pip compile pyproject.toml --all-extras --no-header --no-annotate --quiet -o constraints.txt
 
-bench: bench-ingest bench-pages bench-duplicates bench-caption bench-train ## every benchmark against the tools of the field
+bench: bench-ingest bench-pages bench-duplicates bench-caption bench-train bench-eval ## every benchmark against the tools of the field
 
 bench-ingest: $(READY) ## images per second against img2dataset, over HTTP and HTTPS (build/bench/ingest.json)
 	$(BIN)/python -m tests.bench.ingest $(BENCH_OPTIONS)
@@ -67,6 +67,9 @@ bench-caption: $(READY) ## captions per second against open_clip's CoCa.generate
 
 bench-train: $(READY) ## samples per second against diffusers' recipe, a bare loop and open_clip_train (build/bench/train.json)
 	$(BIN)/python -m tests.bench.train $(BENCH_OPTIONS)
+
+bench-eval: $(READY) ## Frechet distance of 10,000 pictures against pytorch-fid, and its root against scipy's (build/bench/evaluate.json)
+	$(BIN)/python -m tests.bench.evaluate $(BENCH_OPTIONS)
 
 clean: ## remove caches and build outputs; keep .venv and T2I_HOME
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

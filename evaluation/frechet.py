@@ -134,10 +134,10 @@ def samples(system: System, encoder: str, prompts: list[Row], inputs: FrechetInp
         if strange is not None:
             raise ValueError(f"{inputs.images} shows prompt {strange}, which the evaluation set does not have")
         shown = [(known[row["prompt_id"]], row["key"]) for row in rows]
-    elif system == "ceiling":
-        shown = [(prompt, prompt["reference_key"]) for prompt in prompts]
     else:
-        shown = list(shuffled(prompts, seed))
+        pictured = [prompt for prompt in prompts if prompt["reference_key"] is not None]
+        plain = [(prompt, prompt["reference_key"]) for prompt in pictured]
+        shown = plain if system == "ceiling" else list(shuffled(pictured, seed))
     directory = inputs.features if system == "generated" and inputs.features else inputs.scorer
     features = feature_sets(directory / COLLECTIONS[system])
     if encoder not in features:

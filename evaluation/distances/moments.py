@@ -65,10 +65,17 @@ class Moments:
 
     @cached_property
     def factor(self) -> Array:
-        """A matrix F [d, d] with F Fᵀ the covariance: Cholesky's, or the symmetric root where the rank is too low."""
+        """A matrix F [d, d] with F Fᵀ the covariance: Cholesky's, or the symmetric root where the rank is too low.
+
+        Features that never vary, as dead units, have zeros in it and cost no rank.
+        """
+        alive = np.flatnonzero(np.diag(self.covariance) > 0)
+        varying = self.covariance[np.ix_(alive, alive)]
         try:
-            factor = np.linalg.cholesky(self.covariance)
+            part = np.linalg.cholesky(varying)
         except np.linalg.LinAlgError:
-            values, vectors = np.linalg.eigh(self.covariance)
-            factor = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-        return np.asarray(factor, dtype=np.float64)
+            values, vectors = np.linalg.eigh(varying)
+            part = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+        factor = np.zeros_like(self.covariance)
+        factor[np.ix_(alive, alive)] = part
+        return factor

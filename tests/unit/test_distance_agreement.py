@@ -177,6 +177,15 @@ def test_an_inception_score_is_that_of_torchmetrics() -> None:
     assert inception_score(logits, splits=1)[0] == pytest.approx(float(theirs.compute()[0]), rel=1e-6)
 
 
+def test_features_that_never_vary_change_nothing() -> None:
+    x, y = (side.astype(np.float64) for side in sets("random"))
+    padded = [np.insert(side, [3, 9, D], 2.0, axis=1) for side in (x, y)]
+    factor = Moments.of(padded[1]).factor
+    np.testing.assert_allclose(factor @ factor.T, np.cov(padded[1], rowvar=False), atol=1e-9)
+    assert np.allclose(factor, np.tril(factor)), "Cholesky's, although the rank is too low"
+    assert frechet_distance(*map(Moments.of, padded)) == pytest.approx(frechet_distance_of(x, y), rel=1e-9)
+
+
 def test_moments_of_processes_and_batches_merge_in_any_order_far_from_zero() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1000, 6)) + 1e6
