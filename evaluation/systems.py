@@ -25,7 +25,6 @@ from t2i_assets.corpus.artifacts import read_artifact
 from t2i_assets.corpus.digests import DIGEST_LENGTH, digest, tree_digest
 from t2i_assets.corpus.schemas import GENERATED, PROMPTS
 from t2i_assets.corpus.tables import read_rows
-from training.data import load_images
 from training.job import JobInputs
 
 Images = NDArray[np.uint8]
@@ -91,6 +90,8 @@ def exhibits(config: EvaluationConfig, inputs: EvaluationInputs, size: int) -> l
     pictured = [prompt for prompt in prompts if prompt["reference_key"] is not None]
     made: list[Exhibit] = []
     if set(config.systems) - {"generated"}:
+        from training.data import load_images  # here, not above: jobs that read features need no torch
+
         keys, tensor = load_images([inputs.evaluation_set / "reference"], size)
         references: Images = tensor.numpy()
         index = {key: i for i, key in enumerate(keys)}

@@ -25,7 +25,7 @@ from t2i_assets.synthweb.evaluation_set import write_evaluation_set
 from t2i_assets.synthweb.truth import write_truth
 
 GROUP = {"group_name": "evals", "owners": ["team:evaluation"]}
-METRICS = {"clip_score": "evaluation_clip", "fid": "judge", "t2i_compbench": "judge"}
+METRICS = {"clip_score": "evaluation_clip", "fid": "real_features", "t2i_compbench": "judge"}
 FLOORS = {
     "clip_score": "real images against shuffled prompts",
     "fid": "real images with shuffled patches",
@@ -39,12 +39,14 @@ CONDITIONS: Mapping[str, Sequence[str]] = {
 """What each condition of generation needs beside the diffusion model."""
 CONDITION = load_settings().generate.condition
 MODULES = {"clip_score": "clip_score", "fid": "frechet", "t2i_compbench": "compbench"}
-VERSIONS = {"clip_score": "2", "fid": "1", "t2i_compbench": "2"}
+VERSIONS = {"clip_score": "2", "fid": "2", "t2i_compbench": "2"}
 """Code versions of the metrics and of their bounds; whoever changes what a metric's job writes raises its number."""
 OF_INTERACTIONS = frozenset({"t2i_compbench"} if load_settings().evaluation_set.prompt_files is not None else ())
 """Metrics whose prompts may state interactions, which CLIP scores: those of the embedded domain state none."""
 RESCORED = frozenset({"clip_score", "t2i_compbench"})
 """Metrics whose jobs take over what an earlier run scored."""
+OF_FEATURES = frozenset({"fid"})
+"""Metrics that compare features, which an asset of their own holds, not pictures."""
 
 
 @dg.asset(**GROUP, kinds={"parquet", "webdataset"}, code_version="2")
@@ -217,6 +219,7 @@ def _metric(name: str, description: str) -> dg.AssetsDefinition:
         partitions_def=recipes,
         deps=[
             *(latent_diffusion, generated_images, evaluation_set, METRICS[name]),
+            *(["generated_features"] if name in OF_FEATURES else []),
             *(["evaluation_clip"] if name in OF_INTERACTIONS else []),
         ],
         kinds={"pytorch", "parquet"},
@@ -225,7 +228,8 @@ def _metric(name: str, description: str) -> dg.AssetsDefinition:
     def metric(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
         recipe = context.partition_key
         images, model = made(pipeline, "generated_images", recipe), made(pipeline, "latent_diffusion", recipe)
-        return scored(context, pipeline, config, name, images, model)
+        features = made(pipeline, "generated_features", recipe) if name in OF_FEATURES else None
+        return scored(context, pipeline, config, name, images, model, features)
 
     return metric
 
@@ -237,8 +241,9 @@ def scored(
     metric: str,
     images: Artifact,
     model: Artifact,
+    features: Artifact | None = None,
 ) -> Result:
-    """Score what a model drew, by one metric."""
+    """Score what a model drew, by one metric; one that compares features is given those of the pictures."""
     asset, prompts = context.asset_key.to_user_string(), made(pipeline, "evaluation_set")
     scorer = made(pipeline, METRICS[metric])
     return run_job(
@@ -251,8 +256,10 @@ def scored(
         inputs={
             **{"generated_images": images, "evaluation_set": prompts, METRICS[metric]: scorer},
             **clip_beside(pipeline, metric),
+            **({} if features is None else {"generated_features": features}),
         },
         files={
+            **({} if features is None else {"features": features.path}),
             "images": images.path,
             "evaluation_set": prompts.path,
             "scorer": scorer.path,
@@ -289,7 +296,7 @@ clip_score = _metric(
     "clip_score", "Cosine of each picture and its prompt by the independent CLIP, and every published score of it."
 )
 fid = _metric(
-    "fid", "Frechet distance between generated and real images in the judge's features; named fd_judge, not FID."
+    "fid", "Distances between features of generated and of real images, each named by its encoder: fd_judge, not FID."
 )
 t2i_compbench = _metric(
     "t2i_compbench", "T2I-CompBench's rules for colour, shape, texture, spatial, numeracy and complex prompts."
