@@ -3,8 +3,8 @@
 Free of torch. EVALS rows with a prompt are scores of images and are averaged here. Rows without a
 prompt belong to a whole set: ``fd_judge`` is the number, ``fd_judge/n`` the images behind it and
 ``fd_judge/bootstrap`` its resamples, numbered by ``seed``; resamples of equal number drew the same
-scenes, so differences between recipes are paired as well. ``fd_judge/dimension``, where there is one, is the number
-of features, below which a distance of so few images is mostly bias.
+scenes, so differences between recipes are paired as well. The reason of such a number, where it has one, says why it is
+to be read with care: images fewer than features.
 """
 
 from collections import defaultdict
@@ -63,7 +63,7 @@ def _plain(run: tuple[Any, ...], rows: list[Row], config: LeaderboardConfig) -> 
             yield _line(run, TORCHMETRICS, _clamped(estimate), picked, None, config)
     for metric, whole in _set_scores(rows).items():
         estimate = _set_estimate(whole.value, list(whole.resamples.values()), config)
-        yield _set_line(run, metric, estimate, whole.n, whole.dimension, None)
+        yield _set_line(run, metric, estimate, whole.n, whole.reason, None)
 
 
 def _differences(runs: dict[tuple[Any, ...], list[Row]], config: LeaderboardConfig) -> Iterable[dict[str, Any]]:
@@ -86,7 +86,8 @@ def _differences(runs: dict[tuple[Any, ...], list[Row]], config: LeaderboardConf
                 paired = [ours_whole.resamples[seed] - base.resamples[seed] for seed in sorted(seeds)]
                 estimate = _set_estimate(ours_whole.value - base.value, paired, config)
                 n = min(ours_whole.n, base.n)
-                yield _set_line(run, metric, estimate, n, ours_whole.dimension, config.baseline)
+                reason = ours_whole.reason or base.reason
+                yield _set_line(run, metric, estimate, n, reason, config.baseline)
 
 
 def _line(
@@ -106,11 +107,9 @@ def _line(
 
 
 def _set_line(
-    run: tuple[Any, ...], metric: str, estimate: Estimate, n: int, dimension: int | None, baseline: str | None
+    run: tuple[Any, ...], metric: str, estimate: Estimate, n: int, warning: str | None, baseline: str | None
 ) -> dict[str, Any]:
-    """Return the line of a score of a whole set, with a warning where it has fewer images than features."""
-    few = dimension is not None and n < dimension
-    warning = f"{n} images, fewer than {dimension} features: mostly bias, compare at equal N alone" if few else None
+    """Return the line of a score of a whole set."""
     return _told(run, metric, estimate, baseline) | {"n": n, "scenes": None, "warning": warning}
 
 
@@ -161,17 +160,18 @@ def _images(rows: list[Row]) -> set[tuple[str, int | None]]:
 
 @dataclass(frozen=True)
 class _Whole:
-    """A score of a whole set: its value, resamples by number, images, and features where known."""
+    """A score of a whole set: its value, resamples by number, images, and why it is to be read with care."""
 
     value: float
     resamples: dict[int, float]
     n: int
-    dimension: int | None
+    reason: str | None
 
 
 def _set_scores(rows: list[Row]) -> dict[str, _Whole]:
     whole = [row for row in rows if row["prompt_id"] is None]
     values = {row["metric"]: row["value"] for row in whole if row["seed"] is None}
+    reasons = {row["metric"]: row["reason"] for row in whole if row["seed"] is None}
     resamples: dict[str, dict[int, float]] = defaultdict(dict)
     for row in whole:
         if row["metric"].endswith("/bootstrap"):
@@ -181,7 +181,7 @@ def _set_scores(rows: list[Row]) -> dict[str, _Whole]:
             value,
             resamples[metric],
             int(values[f"{metric}/n"]),
-            int(values[f"{metric}/dimension"]) if f"{metric}/dimension" in values else None,
+            reasons[metric],
         )
         for metric, value in values.items()
         if "/" not in metric

@@ -15,7 +15,11 @@ from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.schemas import EVALS, GENERATED, LEADERBOARD, PROMPTS
 from t2i_assets.corpus.tables import read_rows
 
-ASSETS = {"clip": "clip_score", "ref": "clip_score", "fd": "fid", "kd": "fid"}
+ASSETS = {
+    **dict.fromkeys(("clip_s", "ref_clip_s"), "clip_score"),
+    **dict.fromkeys(("fd_", "kd_", "fid", "kid", "cmmd", "inception_score"), "fid"),
+    **dict.fromkeys(("precision", "recall", "density", "coverage"), "fid"),
+}
 """Asset that a metric comes from, by what its name begins with; the others are categories of T2I-CompBench."""
 BEHIND = ("latent_diffusion", "caption_blend", "generated_images")
 SIDE = 64

@@ -43,6 +43,31 @@ METRICS = {
 }
 
 
+FEATURE_METRICS = (
+    *(("fid", "FID"), ("kid", "KID"), ("fd", "FD"), ("kd", "KD"), ("cmmd", "CMMD")),
+    *(("precision", "Precision"), ("recall", "Recall"), ("density", "Density"), ("coverage", "Coverage")),
+    ("inception_score", "Inception score"),
+)
+"""How names of metrics of features begin; the encoder follows."""
+LIMIT = "_infinity"
+"""How names of distances end that are extrapolated to infinitely many images."""
+DISTANCES = ("fid", "kid", "fd", "kd", "cmmd")
+
+
+def described(name: str) -> Metric:
+    """Return how a metric is shown; those of features are told by what their name begins with."""
+    if name in METRICS:
+        return METRICS[name]
+    for start, label in FEATURE_METRICS:
+        if name == start or name.startswith(f"{start}_"):
+            of = name.removesuffix(LIMIT).removeprefix(start).strip("_").replace("_", " ")
+            label += "∞" if name.endswith(LIMIT) else ""
+            nearer = start in DISTANCES
+            about = f"features of {of or 'Inception'}{'; lower is better' if nearer else ''}"
+            return Metric(name, f"{label} ({of})" if of else label, about, 3, not nearer)
+    return Metric(name, name, "")
+
+
 @dataclass(frozen=True)
 class Score:
     """A mean and its interval, absent where it is unknown."""
@@ -160,10 +185,7 @@ def result(evidence: Evidence) -> Result | None:
 
 def _lines(rows: list[Row], recipes: list[str]) -> list[Line]:
     names = sorted({row["metric"] for row in rows}, key=_rank(METRICS))
-    return [
-        _line(METRICS.get(name, Metric(name, name, "")), [r for r in rows if r["metric"] == name], recipes)
-        for name in names
-    ]
+    return [_line(described(name), [r for r in rows if r["metric"] == name], recipes) for name in names]
 
 
 def _line(metric: Metric, rows: list[Row], recipes: list[str]) -> Line:

@@ -155,15 +155,17 @@ def test_each_row_says_its_scenes_floor_ceiling_and_warns_where_scenes_are_few()
     as_table(board, LEADERBOARD)
 
 
-def test_a_distance_of_fewer_images_than_features_warns():
-    def whole(n: int) -> list[dict]:
-        values = {"fd_x": 3.0, "fd_x/n": n, "fd_x/dimension": 64}
-        return [row(value, prompt=None, metric=metric, seed=None) for metric, value in values.items()]
+def test_a_distance_passes_its_warning_on_to_its_differences_too():
+    def whole(recipe: str, reason: str | None) -> list[dict]:
+        values = {"fd_x": 3.0, "fd_x/n": 63}
+        rows = [row(v, recipe=recipe, prompt=None, metric=metric, seed=None) for metric, v in values.items()]
+        return [{**rows[0], "reason": reason}, rows[1]]
 
-    assert find(leaderboard([table(whole(64))], CONFIG), metric="fd_x")["warning"] is None
-    line = find(leaderboard([table(whole(63))], CONFIG), metric="fd_x")
-    assert line["warning"].startswith("63 images, fewer than 64 features")
-    assert (line["n"], line["scenes"]) == (63, None)
+    few = "63 images are not more than the 64 features"
+    board = leaderboard([table(whole("blend", None)), table(whole("alt_only", few))], CONFIG)
+    lines = [find(board, metric="fd_x", recipe=recipe, baseline=None) for recipe in ("blend", "alt_only")]
+    assert [(line["warning"], line["n"], line["scenes"]) for line in lines] == [(None, 63, None), (few, 63, None)]
+    assert find(board, baseline="alt_only")["warning"] == few
 
 
 def test_torchmetrics_clip_score_is_clamped_after_averaging_and_raw_cosines_are_not_shown():

@@ -19,7 +19,7 @@ from t2i_assets.report import write_figures, write_report
 from t2i_assets.report.charts import Curve, curves
 from t2i_assets.report.evidence import evidence
 from t2i_assets.report.extremes import extremes
-from t2i_assets.report.scores import CATEGORIES
+from t2i_assets.report.scores import CATEGORIES, described
 from t2i_assets.synthweb.language import read
 from t2i_assets.synthweb.scenes import BACKGROUNDS, Kind, Scene, Thing
 from t2i_assets.synthweb.truth import TRUTH, scene_json
@@ -300,3 +300,23 @@ def test_curves_skip_what_is_not_finite_and_span_decades() -> None:
     assert ">1<" in svg
     assert curves([Curve("loss", "line", [])]) == ""
     assert "points" in curves([Curve("flat", "line", [(0.0, 2.0), (9.0, 2.0)])])
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "higher_is_better"),
+    [
+        *(("fd_judge", "FD (judge)", False), ("fd_dino", "FD (dino)", False), ("fid", "FID", False)),
+        *(
+            ("fid_infinity", "FID∞", False),
+            ("fd_judge_infinity", "FD∞ (judge)", False),
+            ("cmmd_clip", "CMMD (clip)", False),
+        ),
+        *(("recall_judge", "Recall (judge)", True), ("inception_score", "Inception score", True)),
+        *(("color", "Colour", True), ("geneval_counting", "geneval_counting", True)),
+    ],
+)
+def test_metrics_of_any_encoder_are_told_with_the_right_direction(
+    name: str, label: str, higher_is_better: bool
+) -> None:
+    metric = described(name)
+    assert (metric.name, metric.label, metric.higher_is_better) == (name, label, higher_is_better)
