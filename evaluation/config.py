@@ -41,6 +41,9 @@ class JudgeConfig(JobConfig):
         default=OptimizerConfig(steps=750, batch_size=32, lr=2e-3, ema_decay=0.99, clip_norm=5.0),
         description="How it is trained.",
     )
+    disturbed_images: int = Field(
+        default=100, gt=0, description="Held-out pictures on which judges are measured blurred and noisy as well."
+    )
     answerer: AnswererTraining | None = Field(
         default=None,
         exclude_if=lambda value: value is None,

@@ -16,8 +16,11 @@ from evaluation.config import JudgeConfig
 from evaluation.detection import ATTRIBUTES, Picture, picture_of_truth
 from evaluation.judge_accuracy import measure
 from evaluation.judge_augmentation import augment, blurred
+from evaluation.judge_bench import SHARP, measure_judges
 from evaluation.judge_questions import AnswerTask, words_of
-from evaluation.models.answerer import AnswererConfig, AnswererNetwork, save_answerer
+from evaluation.judges import pixels
+from evaluation.judges.protocol import Judge
+from evaluation.models.answerer import AnswererConfig, AnswererNetwork, TrainedAnswerer, save_answerer
 from evaluation.models.detector import (
     DetectorConfig,
     DetectorNetwork,
@@ -25,6 +28,8 @@ from evaluation.models.detector import (
     cell_boxes,
     save_detector,
 )
+from t2i_assets.corpus.schemas import JUDGES
+from t2i_assets.corpus.tables import write_table
 from training.data import load_images
 from training.device import device_for
 from training.job import Job, JobInputs, run
@@ -33,6 +38,7 @@ from training.report import Reporter
 
 NEAR, CLEAR = 0.75, 1.25
 """Cells up to NEAR (in cells, along either axis) of a centre are its object's; those beyond CLEAR of all are empty."""
+WHOLE = (SHARP, "whole")
 SOFT_SIGMA = 0.7
 """Blur, in pixels of a 32-pixel side, under which the judge is measured a second time: generated images are soft."""
 
@@ -45,7 +51,7 @@ class JudgeInputs(JobInputs):
 
 
 def main(job: Job[JudgeConfig, JudgeInputs], reporter: Reporter) -> None:
-    """Train the judge and write model.safetensors, config.json and its measured accuracy."""
+    """Train the judge and write model.safetensors, config.json, its accuracy and judges.parquet: judge beside judge."""
     config = job.config
     images, truth, keys = read_pool(job.inputs.pool, config.image_size)
     vocabulary = vocabulary_of(truth)
@@ -58,6 +64,7 @@ def main(job: Job[JudgeConfig, JudgeInputs], reporter: Reporter) -> None:
     data = PoolData(images, truth, keys, network.config)
     train(JudgeTask(network, config), data, config.optimizer, job.output, reporter, config.seed, config.precision)
     save_detector(network, job.output)
+    answerer = None
     if config.answerer is not None:
         told = AnswererConfig(words=words_of(vocabulary), features=config.features)
         answerer = AnswererNetwork(told).to(device_for(config.device))
@@ -68,11 +75,24 @@ def main(job: Job[JudgeConfig, JudgeInputs], reporter: Reporter) -> None:
         save_answerer(answerer, job.output)
 
     held_images, held_truth, _ = read_pool(job.inputs.heldout, config.image_size)
-    judge = TrainedDetector(network)
-    pixels = held_images.numpy()
-    clean = measure(judge.detect(pixels), held_truth)
-    soft = measure(judge.detect(blurred(pixels, SOFT_SIGMA * config.image_size / 32)), held_truth)
-    reporter.finish(**clean, **{f"soft/{name}": value for name, value in soft.items()}, heldout_images=len(held_truth))
+    detector, images = TrainedDetector(network), held_images.numpy()
+    clean = measure(detector.detect(images), held_truth)
+    soft = measure(detector.detect(blurred(images, SOFT_SIGMA * config.image_size / 32)), held_truth)
+
+    judges = [("trained", Judge("trained", config.image_size, detector), images)]
+    if answerer is not None:
+        asked = TrainedAnswerer(network, answerer)
+        judges.append(("trained_vqa", Judge("trained_vqa", config.image_size, detector, asked), images))
+    larger = read_pool(job.inputs.heldout, pixels.IMAGE_SIZE)[0].numpy()
+    judges.append(("pixels", Judge(pixels.VERSION, pixels.IMAGE_SIZE, pixels.PixelJudge()), larger))
+    bench = measure_judges(judges, held_truth, config.disturbed_images, config.seed)
+    write_table(job.output / "judges.parquet", bench, JUDGES)
+    reporter.finish(
+        **clean,
+        **{f"soft/{name}": value for name, value in soft.items()},
+        **{f"{row['judge']}/whole": row["value"] for row in bench if (row["condition"], row["measure"]) == WHOLE},
+        heldout_images=len(held_truth),
+    )
 
 
 def read_pool(directory: Path, size: int) -> tuple[Tensor, list[Picture], list[str]]:

@@ -77,9 +77,10 @@ class TrainedAnswerer:
         parts, device = [], next(self.network.parameters()).device
         for start in range(0, len(questions), self.batch_size):
             asked = questions[start : start + self.batch_size]
-            shown = torch.from_numpy(images[[image for image, _ in asked]]).to(device).float() / 255
+            shown = sorted({image for image, _ in asked})
+            cells = self.detector.cells_of(torch.from_numpy(images[shown]).to(device).float() / 255)
             told = self.network.encode([text for _, text in asked]).to(device)
-            logits = self.network(self.detector.cells_of(shown), told)
+            logits = self.network(cells[[shown.index(image) for image, _ in asked]], told)
             parts.append(logits.softmax(1)[:, YES].double().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros(0)
 

@@ -428,6 +428,29 @@ EVALS = _schema(
     _field("reason", pa.string(), "Why the score is not full, in words."),
 )
 
+JUDGES = _schema(
+    "judges",
+    "How far each judge can be trusted, on held-out pictures whose truth is known.",
+    _field(
+        "judge",
+        pa.string(),
+        "oracle (the truth itself: what it gives to a floor is chance), trained, trained_vqa or pixels.",
+        nullable=False,
+    ),
+    _field("condition", pa.string(), "sharp, or how the pictures were disturbed: blur …, noise ….", nullable=False),
+    _field(
+        "measure",
+        pa.string(),
+        "detection_f1, shape, color, texture, background, count, relation, whole (accuracies); ceiling/…, floor/… and "
+        "swapped/… (mean score of a rule against own facts, another picture's, own with a colour exchanged); agreement "
+        "and kappa (verdicts beside another judge's).",
+        nullable=False,
+    ),
+    _field("other", pa.string(), "Judge that is agreed with; null elsewhere."),
+    _field("value", pa.float64(), "The number.", nullable=False),
+    _field("n", pa.int64(), "Pictures, scores or verdicts behind it.", nullable=False),
+)
+
 LEADERBOARD = _schema(
     "leaderboard",
     "Models by metrics by prompt style, with intervals, floors and ceilings.",
@@ -498,6 +521,7 @@ ALL = (
     GENERATED,
     FEATURES,
     EVALS,
+    JUDGES,
     LEADERBOARD,
     VOTES,
 )

@@ -52,6 +52,7 @@ FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "prompts": (schemas.PROMPTS, ("evals/evaluation_set/[!.]*/prompts.parquet",)),
     "generated": (schemas.GENERATED, ("evals/generated_images/[!.]*/[0-9]*.parquet",)),
     "evals": (schemas.EVALS, ("evals/[!.]*/[!.]*/scores.parquet",)),
+    "judges": (schemas.JUDGES, ("models/judge/[!.]*/judges.parquet",)),
     "leaderboard": (schemas.LEADERBOARD, ("evals/leaderboard/[!.]*/leaderboard.parquet",)),
     "votes": (schemas.VOTES, ("votes/[!.]*/[!.]*.parquet",)),
 }
