@@ -114,8 +114,9 @@ class AsTorchmetricsWantsIt:
 
     config = None
 
-    def __init__(self, scorer: Path) -> None:
+    def __init__(self, scorer: Path, sign: int = 1) -> None:
         self.model, self.tokenizer = load_clip(scorer)
+        self.sign = sign
 
     def to(self, device: object) -> "AsTorchmetricsWantsIt":
         return self
@@ -133,7 +134,7 @@ class AsTorchmetricsWantsIt:
 
     @torch.no_grad()
     def get_text_features(self, tokens: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-        return self.model.encode_text(tokens)
+        return self.sign * self.model.encode_text(tokens)
 
 
 def generated(table: Path, metric: str) -> dict[str, float]:
@@ -144,19 +145,35 @@ def generated(table: Path, metric: str) -> dict[str, float]:
 def test_the_mean_agrees_with_torchmetrics_on_the_same_model(inputs, scorer, scored):
     from torchmetrics.multimodal.clip_score import CLIPScore
 
-    theirs = AsTorchmetricsWantsIt(scorer)
-    metric = CLIPScore(model_name_or_path=lambda: (theirs, theirs))
     pictures, rows = read_generated(inputs.images, 32)
     prompts = {prompt["prompt_id"]: prompt["prompt"] for prompt in read_prompts(inputs.evaluation_set)}
-    for part in range(0, len(rows), 5):
-        metric.update(
-            torch.from_numpy(pictures[part : part + 5]), [prompts[r["prompt_id"]] for r in rows[part : part + 5]]
-        )
-    cosines = generated(scored, "clip_cosine")
-    mean = 100 * np.mean(list(cosines.values()))
-    assert abs(mean) > 1
-    assert torchmetrics_clip_score(list(cosines.values())) == pytest.approx(float(metric.compute()), abs=1e-4)
-    assert torchmetrics_clip_score([-c for c in cosines.values()]) == pytest.approx(max(-mean, 0), abs=1e-9)
+    texts = [prompts[row["prompt_id"]] for row in rows]
+    cosines = [generated(scored, "clip_cosine")[row["prompt_id"]] for row in rows]
+    assert abs(np.mean(cosines)) > 0.01
+    for sign in (1, -1):  # one of the two has a negative mean, which is clamped
+        theirs = AsTorchmetricsWantsIt(scorer, sign)
+        metric = CLIPScore(model_name_or_path=lambda theirs=theirs: (theirs, theirs))
+        for start in range(0, len(rows), 5):
+            metric.update(torch.from_numpy(pictures[start : start + 5]), texts[start : start + 5])
+        ours = torchmetrics_clip_score([sign * cosine for cosine in cosines])
+        assert ours == pytest.approx(float(metric.compute()), abs=1e-4)
+    one = CLIPScore(model_name_or_path=lambda: (theirs, theirs))
+    one.update(torch.from_numpy(pictures[:1]), texts[:1])
+    assert torchmetrics_clip_score([-cosines[0]]) == pytest.approx(float(one.compute()), abs=1e-4)
+
+
+def test_pictures_of_one_colour_and_empty_prompts_have_the_score_that_torchmetrics_gives(scorer):
+    from torchmetrics.functional.multimodal.clip_score import clip_score as of_torchmetrics
+
+    flat = np.full((3, 3, 32, 32), 255, np.uint8) * np.array([0, 1, 1], np.uint8)[:, None, None, None]
+    texts = ["", "a red circle", "a red circle"]
+    model, tokenizer = load_clip(scorer)
+    ours = (clip_score.embed_images(model, flat, 2) * clip_score.embed_texts(model, tokenizer, texts, 2)).sum(1)
+    assert ours[1] == pytest.approx(ours[2], abs=1e-6)
+    for one in range(3):
+        theirs = AsTorchmetricsWantsIt(scorer)
+        value = float(of_torchmetrics(torch.from_numpy(flat[one]), texts[one], lambda theirs=theirs: (theirs, theirs)))
+        assert torchmetrics_clip_score([ours[one]]) == pytest.approx(value, abs=1e-4)
 
 
 def test_every_definition_follows_from_the_stored_cosines(scored):
