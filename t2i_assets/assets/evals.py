@@ -90,7 +90,7 @@ def site_truth(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Result:
     )
 
 
-@dg.asset(**GROUP, deps=[evaluation_set], kinds={"pytorch"}, code_version="1", pool="training")
+@dg.asset(**GROUP, deps=[evaluation_set], kinds={"pytorch"}, code_version="2", pool="training")
 def judge(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Detector of objects, colours and textures, trained on the disjoint pool and measured on held-out renders."""
     prompts = made(pipeline, "evaluation_set")

@@ -347,6 +347,15 @@ VIEWS: tuple[View, ...] = (
         _PLACE,
     ),
     View(
+        "judges",
+        _about(schemas.JUDGES),
+        """
+        SELECT * EXCLUDE (filename), {place} FROM {judges}
+        """,
+        schemas.JUDGES,
+        _PLACE,
+    ),
+    View(
         "leaderboard",
         _about(schemas.LEADERBOARD),
         """

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from t2i_assets.corpus.home import Home
 from t2i_assets.report.evidence import Evidence, data_uri, evidence, png
 from t2i_assets.report.extremes import Extremes, extremes, leads_to
+from t2i_assets.report.judges import JudgeBench, judge_bench
 from t2i_assets.report.pictures import Drawn, drawn_prompts
 from t2i_assets.report.scores import STYLES, Result, result
 from t2i_assets.report.texts import (
@@ -50,6 +51,7 @@ class Page:
     votes: list[Tally]
     panels: list[Panel]
     judge: list[tuple[str, float, float | None]]
+    judges: JudgeBench | None
     made: list[Made]
     seconds: float = field(default=0.0)
 
@@ -87,6 +89,7 @@ def gather(found: Evidence) -> Page:
         votes=tally(found.rows("SELECT * FROM votes ORDER BY vote")),
         panels=panels(found, named),
         judge=judge_accuracy(found),
+        judges=judge_bench(found),
         made=artifacts,
         seconds=sum(artifact.seconds for artifact in artifacts),
     )
