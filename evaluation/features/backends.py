@@ -62,7 +62,8 @@ class NetworkEncoder:
     def __call__(self, pixels: Tensor) -> Tensor:
         told = self.preprocessing
         mean, std = (torch.tensor(value, device=self._device)[:, None, None] for value in (told.mean, told.std))
-        return self._network((pixels.to(self._device) - mean) / std).float().cpu()
+        prepared = pixels.to(self._device).to(torch.float32, copy=True).sub_(mean).div_(std)
+        return self._network(prepared).float().cpu()
 
 
 class _Pooled(nn.Module):

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from evaluation.features.preprocessing import Preprocessing
+from evaluation.features.preprocessing import Pixels, Preprocessing
 
 Change = Callable[[Image.Image], Image.Image]
 
@@ -36,7 +35,9 @@ def places(table: Path) -> list[Place]:
 def prepared_batches(
     table: Path, preprocessing: Preprocessing, batch_size: int, workers: int, changes: list[Change] | None = None
 ) -> Iterator[Tensor]:
-    """Yield the pictures of a shard, in its order, as [n, 3, side, side] in 0..255; two batches are in memory.
+    """Yield the pictures of a shard, in its order, as [n, 3, side, side] in 0..255, channels last in memory.
+
+    Two batches are in memory.
 
     ``changes`` are done to the pictures first, one each. Raises OSError, naming shard and key, where a picture cannot
     be decoded.
@@ -44,7 +45,7 @@ def prepared_batches(
     found = places(table)
     with ThreadPoolExecutor(workers) as pool, table.with_suffix(".tar").open("rb") as tar:
 
-        def begin(start: int) -> Iterator[NDArray[np.float32]]:
+        def begin(start: int) -> Iterator[Pixels]:
             datas = []
             for place in found[start : start + batch_size]:
                 tar.seek(place.offset)
@@ -58,10 +59,10 @@ def prepared_batches(
         for start in range(0, len(found), batch_size):
             ready = np.stack(list(waiting))
             waiting = begin(start + batch_size)
-            yield torch.from_numpy(ready)
+            yield torch.from_numpy(ready).permute(0, 3, 1, 2)
 
 
-def _prepared(preprocessing: Preprocessing, data: bytes, name: str, change: Change | None) -> NDArray[np.float32]:
+def _prepared(preprocessing: Preprocessing, data: bytes, name: str, change: Change | None) -> Pixels:
     try:
         image = Image.open(io.BytesIO(data)).convert("RGB")
     except OSError as error:

@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 Resize = Literal["clean", "legacy", "bytes"]
+Pixels = NDArray[np.float32] | NDArray[np.uint8]
 
 
 class Preprocessing(BaseModel):
@@ -32,8 +33,8 @@ class Preprocessing(BaseModel):
     def __str__(self) -> str:
         return f"{self.resize}-{self.fit}-{self.side}"
 
-    def pixels(self, image: Image.Image) -> NDArray[np.float32]:
-        """Return a picture as [3, side, side] in 0..255."""
+    def pixels(self, image: Image.Image) -> Pixels:
+        """Return a picture as [side, side, 3] in 0..255, bytes where it was scaled in bytes."""
         image = image.convert("RGB")
         shorter = min(image.size)
         wide, high = image.size if self.fit == "stretch" else (shorter, shorter)
@@ -42,14 +43,14 @@ class Preprocessing(BaseModel):
         size = (self.side, self.side)
         if self.resize == "bytes":
             scaled = image.resize(size, Image.Resampling.BICUBIC, box=box)
-            return np.asarray(scaled).transpose(2, 0, 1).astype(np.float32)
+            return np.asarray(scaled)
         if self.resize == "clean":
             channels = (Image.fromarray(np.asarray(channel, np.float32)) for channel in image.split())
             resized = [np.asarray(channel.resize(size, Image.Resampling.BICUBIC, box=box)) for channel in channels]
-            return np.stack(resized).clip(0, 255)
+            return np.stack(resized, axis=-1).clip(0, 255)
         cropped = np.asarray(image.crop((round(left), round(top), round(left + wide), round(top + high))), np.float32)
         rows, columns = (_between_pixels(count, self.side) for count in cropped.shape[:2])
-        return np.einsum("yh,hwc,xw->cyx", rows, cropped, columns, optimize=True)
+        return np.einsum("yh,hwc,xw->yxc", rows, cropped, columns, optimize=True)
 
 
 @cache

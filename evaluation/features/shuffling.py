@@ -34,7 +34,7 @@ class Shuffling:
     def __call__(self, image: Image.Image, order: NDArray[np.int64]) -> Image.Image:
         """Return the picture, scaled, with its patches in ``order``."""
         grid, patch = self.side // self.patch, self.patch
-        pixels = Preprocessing(side=self.side, resize="bytes", fit="crop").pixels(image).astype(np.uint8)
-        patches = pixels.reshape(3, grid, patch, grid, patch).transpose(1, 3, 2, 4, 0).reshape(-1, patch, patch, 3)
+        pixels = Preprocessing(side=self.side, resize="bytes", fit="crop").pixels(image)
+        patches = pixels.reshape(grid, patch, grid, patch, 3).transpose(0, 2, 1, 3, 4).reshape(-1, patch, patch, 3)
         mixed = patches[order].reshape(grid, grid, patch, patch, 3).transpose(0, 2, 1, 3, 4)
         return Image.fromarray(np.ascontiguousarray(mixed.reshape(self.side, self.side, 3)))

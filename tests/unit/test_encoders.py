@@ -58,6 +58,11 @@ def picture(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
 
 
+def tensor(pixels: np.ndarray) -> torch.Tensor:
+    """Return one picture [S, S, 3] as a batch [1, 3, S, S]."""
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]
+
+
 def test_weights_in_pytorch_fids_names_give_its_features(
     weights: dict[str, torch.Tensor], weights_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -67,7 +72,7 @@ def test_weights_in_pytorch_fids_names_give_its_features(
     told = EncoderConfig(kind="inception", weights=str(weights_path), resize="legacy")
     ours = load_encoder(told, tmp_path, tmp_path, CPU)
     images = [picture(120, 90), picture(64, 64, seed=1)]
-    pixels = torch.from_numpy(np.stack([ours.preprocessing.pixels(image) for image in images]))
+    pixels = torch.cat([tensor(ours.preprocessing.pixels(image)) for image in images])
     with torch.no_grad():
         unit = [torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255 for image in images]
         expected = torch.cat([theirs(image)[0].flatten(1) for image in unit])
@@ -94,7 +99,7 @@ def test_other_weights_than_inceptions_are_refused_by_name(weights: dict[str, to
 def test_pictures_are_scaled_as_clean_fid_and_pytorch_scale_them(mode: str, resize: str, size: tuple[int, int]) -> None:
     image = picture(*size)
     ours = Preprocessing(side=299, resize=resize, fit="stretch").pixels(image)  # type: ignore[arg-type]
-    theirs = build_resizer(mode)(np.array(image)).transpose(2, 0, 1)
+    theirs = build_resizer(mode)(np.array(image))
     np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
 
@@ -104,7 +109,7 @@ def test_a_cropped_picture_is_the_middle_of_its_shorter_side() -> None:
     for resize in ("clean", "legacy", "bytes"):
         told = Preprocessing(side=40, resize=resize, fit="crop")
         stretched = told.model_copy(update={"fit": "stretch"})
-        inside = np.s_[:, :, 4:-4]  # the filters reach beyond the edge of what is kept
+        inside = np.s_[:, 4:-4]  # the filters reach beyond the edge of what is kept
         np.testing.assert_allclose(told.pixels(image)[inside], told.pixels(middle)[inside], atol=1e-3)
         assert not np.allclose(told.pixels(image), stretched.pixels(image), atol=1)
 
@@ -126,10 +131,10 @@ def test_clip_gives_the_features_of_open_clip(tmp_path: Path) -> None:
     save_clip(build_clip(config), config, load_tokenizer(tmp_path / "tokenizer", 32), tmp_path / "clip")
     told = EncoderConfig(kind="clip", model=str(tmp_path / "clip"), resize="bytes")
     encoder = load_encoder(told, tmp_path, tmp_path, CPU)
-    pixels = torch.from_numpy(encoder.preprocessing.pixels(picture(64, 64)))[None]
+    pixels = tensor(encoder.preprocessing.pixels(picture(64, 64)))
     model, _ = load_clip(tmp_path / "clip")
     with torch.no_grad():
-        expected = model.encode_image(preprocess(model, pixels.byte()))
+        expected = model.encode_image(preprocess(model, pixels))
     torch.testing.assert_close(encoder(pixels), expected, rtol=1e-4, atol=1e-5)
     assert (encoder.name, encoder.dimension, encoder.classifier) == ("clip", 16, None)
 
@@ -147,7 +152,7 @@ def test_dinov2_gives_the_class_token_of_transformers(tmp_path: Path) -> None:
     image = picture(56, 56)
     with torch.no_grad():
         expected = model(processor(image, return_tensors="pt")["pixel_values"]).last_hidden_state[:, 0]
-    found = encoder(torch.from_numpy(encoder.preprocessing.pixels(image))[None])
+    found = encoder(tensor(encoder.preprocessing.pixels(image)))
     assert F.cosine_similarity(found, expected).item() > 0.999
     assert (encoder.name, encoder.dimension) == ("dinov2_small", 32)
 
