@@ -53,7 +53,7 @@ def launch(
     with open_pipes_session(context, PipesTempFileContextInjector(), PipesTempFileMessageReader()) as session:
         process = subprocess.Popen(
             [sys.executable, *_under_torchrun(torchrun_processes), "-m", module, "--job", str(job)],
-            env={**os.environ, **session.get_bootstrap_env_vars(), "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **_numpy_threads(config), **session.get_bootstrap_env_vars(), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -76,6 +76,11 @@ def launch(
         raise dg.Failure(description=f"{module} ended without its run.json: it did not finish its work")
     result: dict[str, Any] = json.loads(run.read_text())
     return result
+
+
+def _numpy_threads(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return what limits numpy's linear algebra to the threads of the job; more than that wait in a busy loop."""
+    return {"OPENBLAS_NUM_THREADS": str(config["threads"])} if "threads" in config else {}
 
 
 def _under_torchrun(processes: int | None) -> list[str]:

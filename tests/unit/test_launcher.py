@@ -15,7 +15,7 @@ from t2i_assets.launcher import launch
 from tests.processes import is_alive
 
 JOB = """
-import json, subprocess, sys, time
+import json, os, subprocess, sys, time
 from pathlib import Path
 job = json.loads(Path(sys.argv[2]).read_text())
 out = Path(job["output"])
@@ -34,6 +34,9 @@ if what == "raise":
         raise RuntimeError("the weights do not fit the model")
 if what == "good":
     (out / "run.json").write_text(json.dumps({"steps": 2, "final": {"loss": 0.25}}))
+if what == "count":
+    threads = os.environ.get("OPENBLAS_NUM_THREADS")
+    (out / "run.json").write_text(json.dumps({"steps": 1, "final": {"threads": threads}}))
 """
 
 GROUP_JOB = """
@@ -75,7 +78,7 @@ def run(module: str, output: Path, processes: int | None = None, **config: str) 
     @dg.asset
     def trained(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         done = launch(context, module, config, {}, output, processes)
-        return dg.MaterializeResult(metadata={"loss": done["final"]["loss"]})
+        return dg.MaterializeResult(metadata=done["final"])
 
     return dg.materialize([trained], instance=dg.DagsterInstance.ephemeral(), raise_on_error=False)
 
@@ -85,6 +88,11 @@ def test_a_job_that_ends_well_gives_its_figures(job_module: str, tmp_path: Path)
     assert result.success
     (event,) = result.get_asset_materialization_events()
     assert event.materialization.metadata["loss"].value == 0.25
+
+
+def test_numpy_is_given_as_many_threads_as_the_job(job_module: str, tmp_path: Path) -> None:
+    (event,) = run(job_module, tmp_path / "out", what="count", threads="3").get_asset_materialization_events()
+    assert event.materialization.metadata["threads"].value == "3"
 
 
 @pytest.mark.parametrize(
