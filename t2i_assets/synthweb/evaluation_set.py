@@ -179,7 +179,7 @@ def shown(scene: Scene) -> dict[str, Any]:
 
     Of things that cover each other the nearer has the larger depth.
     """
-    objects = [
+    objects: list[dict[str, Any]] = [
         {"shape": thing.shape, "color": thing.color, "texture": thing.texture, "box": [round(v, 4) for v in thing.box]}
         for thing in scene.things
     ]
