@@ -17,7 +17,8 @@ FUNNEL = """
     GROUP BY stage_order, stage ORDER BY stage_order, stage
 """
 BOARD = """
-    SELECT style, metric, coalesce(recipe, system) AS model, value, low, high, n, baseline FROM leaderboard
+    SELECT style, metric, coalesce(recipe, system) AS model, value, low, high, n, baseline, warning
+    FROM leaderboard
     WHERE current ORDER BY metric <> 'compositional', metric, style
 """
 
@@ -30,6 +31,11 @@ def print_summary(home: Path, preset: str, fresh: int, console: Console) -> None
     console.print(_funnel(query(place, FUNNEL.format(where="")).to_pylist()))
     rows = query(place, BOARD).to_pylist()
     console.print(_board(rows))
+    few = sum(row["warning"] is not None for row in rows)
+    if few:
+        console.print(
+            f"{few} of {len(rows)} scores rest on few scenes or images: see `warning` in the view leaderboard."
+        )
     for row in rows:
         if row["baseline"] and row["metric"] == "compositional":
             console.print(_result(row), highlight=False)
