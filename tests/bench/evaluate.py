@@ -51,7 +51,7 @@ from t2i_assets.corpus.tables import write_table
 
 BUILD = Path("build/bench/evaluate")
 PICTURE_SIDE, PER_SHARD = 128, 1000
-THEIR_BATCH = 50  # pytorch-fid's default
+BATCH = 50  # pytorch-fid's default
 WANTED_RATIO, WANTED_ROOT_RATIO, WANTED_AGREEMENT, WANTED_GROWTH_MB = 2.0, 5.0, 1e-5, 48.0
 
 
@@ -153,7 +153,7 @@ def moments_of(shards: Path, features: Path, count: int, threads: int) -> Moment
     told = Preprocessing(side=PICTURE_SIDE, resize="bytes", fit="stretch")
     encoder = NetworkEncoder("light", Flat(), told, "random", FEATURES, torch.device("cpu"))
     features.mkdir(parents=True, exist_ok=True)
-    config = FeaturesConfig(batch_size=128, workers=threads)
+    config = FeaturesConfig(batch_size=BATCH, workers=threads)
     for table in sorted(shards.glob("*.parquet"))[: -(-count // PER_SHARD)]:
         encode_shard(encoder, table, features / table.name, config, None)
     about = About(digest="d", dataset="d", encoder="light", weights="random", preprocessing=told, dimension=FEATURES)
@@ -174,7 +174,7 @@ def theirs(reference: Path, count: int, threads: int) -> float:
     files = sorted((BUILD / "files").glob("*.jpg"))[:count]
     network = LightNetwork()
     mean, covariance = fid_score.calculate_activation_statistics(
-        files, network, THEIR_BATCH, FEATURES, torch.device("cpu"), min(threads, 8)
+        files, network, BATCH, FEATURES, torch.device("cpu"), min(threads, 8)
     )
     real = np.load(reference)
     return float(fid_score.calculate_frechet_distance(mean, covariance, real["mu"], real["sigma"]))
