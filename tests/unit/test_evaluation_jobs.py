@@ -37,7 +37,7 @@ from evaluation.judge_augmentation import augment, blurred
 from evaluation.models.detector import DetectorConfig, decode, load_detector
 from evaluation.systems import EvaluationInputs, exhibits, read_prompts, shuffled
 from t2i_assets.corpus.digests import digest
-from t2i_assets.corpus.schemas import CAPTIONS, EVALS, GENERATED, PROMPTS, SCORES
+from t2i_assets.corpus.schemas import CAPTIONS, EVALS, GENERATED, JUDGES, PROMPTS, SCORES
 from t2i_assets.corpus.shards import TarWriter, iter_images
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.synthweb.language import descriptive, facts
@@ -120,7 +120,15 @@ def judge(evaluation_set, tmp_path_factory) -> Path:
     """A small judge, trained as the process that the orchestrator starts."""
     output = tmp_path_factory.mktemp("judge")
     optimizer = {"steps": 90, "batch_size": 24, "lr": 0.004, "warmup": 10, "ema_decay": 0.9, "clip_norm": 5.0}
-    config = {"width": 16, "features": 32, "blocks": 1, "precision": "fp32", "optimizer": optimizer}
+    config = {
+        "width": 16,
+        "features": 32,
+        "blocks": 1,
+        "precision": "fp32",
+        "optimizer": optimizer,
+        "disturbed_images": 4,
+    }
+    config["answerer"] = {"optimizer": {**optimizer, "steps": 30, "lr": 0.02}}
     inputs = {"pool": str(evaluation_set / "pool"), "heldout": str(evaluation_set / "heldout")}
     job = output.with_suffix(".json")
     job.write_text(json.dumps({"config": config, "inputs": inputs, "output": str(output), "name": "judge"}))
@@ -138,6 +146,16 @@ def test_a_few_steps_teach_the_judge_where_things_are_and_which_colour_they_have
     assert final["background"] > 0.8
     assert {name.removeprefix("soft/") for name in final if name.startswith("soft/")} <= set(final)
     assert final["heldout_images"] == 60
+
+
+def test_the_judge_is_measured_beside_the_pixels_and_its_own_answers(judge):
+    rows = read_rows(judge / "judges.parquet", JUDGES)
+    assert {row["judge"] for row in rows} == {"oracle", "trained", "trained_vqa", "pixels"}
+    values = {(row["judge"], row["measure"]): row["value"] for row in rows if row["condition"] == "sharp"}
+    assert values["oracle", "ceiling/attributes"] == 1 and values["pixels", "whole"] >= 0.9
+    for name in ("trained_vqa", "pixels"):
+        assert values[name, "ceiling/attributes"] > values[name, "swapped/attributes"]
+    assert values["trained_vqa", "whole"] == values["trained", "whole"]
 
 
 def test_the_judge_reads_as_many_features_as_it_has_channels_and_nothing_from_no_pictures(judge, evaluation_set):
