@@ -1,4 +1,4 @@
-"""The same Inception network with less to do: the same features to rounding, in about half the time on a CPU.
+"""The same Inception network with less to do: the same features to rounding, in two thirds of the time on a CPU.
 
 Normalisation by stored statistics is folded into the convolutions, in float64. Convolutions of one pixel that look at
 the same input become one, that of the pooled branch among them: an average and a convolution of one pixel commute.
