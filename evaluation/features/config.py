@@ -46,6 +46,8 @@ class EncoderConfig(BaseModel):
             raise ValueError("inception needs weights: the path or URL of pt_inception-2015-12-05-6726825d.pth")
         if self.kind in ("clip", "dinov2") and self.model is None:
             raise ValueError(f"{self.kind} needs a model: its name, or the path of a directory")
+        if self.name == "fid":
+            raise ValueError("the name fid is that of the published weights: no other encoder makes an FID")
         if self.is_fetched and self.sha256 is None:
             raise ValueError("weights at a URL need their sha256, so that others are noticed")
         return self

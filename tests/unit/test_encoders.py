@@ -194,9 +194,10 @@ def test_weights_are_fetched_once_and_only_if_they_hash_to_what_was_promised(tmp
         ({"kind": "clip"}, "needs a model"),
         ({"kind": "inception", "weights": "https://example.org/w.pth"}, "need their sha256"),
         ({"kind": "judge", "sha256": "abc"}, "pattern"),
+        ({"kind": "judge", "name": "fid"}, "no other encoder makes an FID"),
     ],
 )
-def test_an_encoder_from_nowhere_is_refused(told: dict[str, str], complaint: str) -> None:
+def test_an_encoder_from_nowhere_or_under_a_false_name_is_refused(told: dict[str, str], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         EncoderConfig.model_validate(told)
 
