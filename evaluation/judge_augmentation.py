@@ -17,7 +17,7 @@ def augment(images: Tensor, boxes: Tensor, config: JudgeConfig, generator: torch
     n, _, side, _ = images.shape
 
     def uniform(low: float, high: float) -> Tensor:
-        return (torch.rand(n, 1, 1, 1, generator=generator) * (high - low) + low).to(images.device)
+        return torch.rand(n, 1, 1, 1, generator=generator, device=images.device) * (high - low) + low
 
     mirrored = uniform(0, 1) < 0.5
     images = torch.where(mirrored, images.flip(-1), images)
@@ -26,7 +26,7 @@ def augment(images: Tensor, boxes: Tensor, config: JudgeConfig, generator: torch
 
     reach = config.max_shift
     if reach:
-        dx, dy = torch.randint(-reach, reach + 1, (2, n), generator=generator).to(images.device)
+        dx, dy = torch.randint(-reach, reach + 1, (2, n), generator=generator, device=images.device)
         padded = F.pad(images, (reach,) * 4, mode="replicate")
         places = torch.arange(side, device=images.device) + reach
         rows = (places - dy[:, None])[:, None, :, None].expand(n, 3, side, side + 2 * reach)
@@ -37,7 +37,7 @@ def augment(images: Tensor, boxes: Tensor, config: JudgeConfig, generator: torch
     sigma = uniform(0, config.blur_sigma) * (uniform(0, 1) < 0.6) + 1e-3
     images = blur(images, sigma.flatten())
     images = images * uniform(0.9, 1.1) + uniform(-0.05, 0.05)
-    noise = torch.randn(images.shape, generator=generator).to(images.device) * uniform(0, config.noise_std)
+    noise = torch.randn(images.shape, generator=generator, device=images.device) * uniform(0, config.noise_std)
     return (images + noise).clamp(0, 1), boxes
 
 

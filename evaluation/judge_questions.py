@@ -57,17 +57,19 @@ def question(picture: Picture, vocabulary: Vocabulary, generator: torch.Generato
     """
 
     def chance(share: float) -> bool:
-        return bool(torch.rand((), generator=generator) < share)
+        return bool(torch.rand((), generator=generator, device=generator.device) < share)
 
-    def pick(values: list[str]) -> str:
-        return values[int(torch.randint(len(values), (), generator=generator))]
+    def pick(count: int) -> int:
+        return int(torch.randint(count, (), generator=generator, device=generator.device))
 
     right = chance(0.5)
     if chance(BACKGROUND_SHARE) or not picture.objects:
         true = max(picture.background, key=picture.background.__getitem__)
         others = [value for value in vocabulary["background"] if value != true]
-        return f"{background_chunk(true if right else pick(others))}?", right
-    thing = picture.objects[int(torch.randint(len(picture.objects), (), generator=generator))]
+        if right or not others:
+            return f"{background_chunk(true)}?", True
+        return f"{background_chunk(others[pick(len(others))])}?", False
+    thing = picture.objects[pick(len(picture.objects))]
     stated = {"shape": thing.most_likely("shape")}
     if chance(COLOR_SHARE):
         stated["color"] = thing.most_likely("color")
@@ -82,7 +84,7 @@ def question(picture: Picture, vocabulary: Vocabulary, generator: torch.Generato
     ]
     if right or not wrong:
         return _chunk(stated), True
-    return _chunk(wrong[int(torch.randint(len(wrong), (), generator=generator))]), False
+    return _chunk(wrong[pick(len(wrong))]), False
 
 
 def _chunk(stated: Mapping[str, str]) -> str:

@@ -28,7 +28,11 @@ def open_judge(choice: JudgeChoice, trained: Path, scorer: str, batch_size: int,
     if choice.kind == "pretrained":
         return _pretrained(choice, batch_size, device)
     detector = load_detector(trained, batch_size)
+    detector.network.to(device)
     answerer = load_answerer(trained, batch_size) if choice.kind == "trained_vqa" else None
+    if answerer is not None:
+        answerer.detector.to(device)
+        answerer.network.to(device)
     name = scorer if answerer is None else f"{scorer}+answerer"
     return Judge(name, detector.image_size, detector=detector, answerer=answerer)
 

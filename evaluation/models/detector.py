@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evaluation.detection import ATTRIBUTES, Detection, Picture, iou
+from training.device import moved
 
 STRIDE = 4
 SAME_OBJECT_IOU = 0.4
@@ -105,14 +106,14 @@ class TrainedDetector:
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the pooled features of the last layer, [N, F]."""
-        parts = [features.cpu().numpy() for _, features in self._batches(images)]
+        parts = [features.numpy() for _, features in self._batches(images)]
         return np.concatenate(parts) if parts else np.zeros((0, self.network.config.features), np.float32)
 
     @torch.no_grad()
     def _batches(self, images: NDArray[np.uint8]) -> list[tuple[dict[str, Tensor], Tensor]]:
         parts = torch.from_numpy(images).split(self.batch_size) if len(images) else ()
         device = next(self.network.parameters()).device
-        return [self.network(part.to(device).float() / 255) for part in parts]
+        return [moved(self.network(part.to(device).float() / 255), torch.device("cpu")) for part in parts]
 
 
 def decode(outputs: dict[str, Tensor], config: DetectorConfig) -> list[Picture]:
