@@ -16,10 +16,16 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     """Return the Frechet distance of two sets from their moments.
 
     With Σ2 = F Fᵀ, Tr (Σ1 Σ2)^½ is the sum of the square roots of the eigenvalues of Fᵀ Σ1 F, which is symmetric, so
-    that rounding can give neither complex nor unordered roots. The factor of ``b`` is computed once for any number of
-    sets measured against it.
+    that rounding can give neither complex nor unordered roots. F is Cholesky's of ``b``, or of ``a`` with the sets'
+    parts exchanged, and the symmetric root where both ranks are too low. It is computed once for any number of sets
+    measured against ``b``.
     """
-    product = b.factor.T @ a.covariance @ b.factor
+    factor, other = b.cholesky, a.covariance
+    if factor is None:
+        factor, other = a.cholesky, b.covariance
+    if factor is None:
+        factor, other = b.root, a.covariance
+    product = factor.T @ other @ factor
     cross = np.sqrt(np.linalg.eigvalsh((product + product.T) / 2).clip(0)).sum()
     difference = a.mean - b.mean
     return float(difference @ difference + np.trace(a.covariance) + np.trace(b.covariance) - 2 * cross)

@@ -64,18 +64,21 @@ class Moments:
         return (self.scatter + self.scatter.T) / 2 / (self.n - 1)
 
     @cached_property
-    def factor(self) -> Array:
-        """A matrix F [d, d] with F Fᵀ the covariance: Cholesky's, or the symmetric root where the rank is too low.
+    def cholesky(self) -> Array | None:
+        """L [d, d], lower, with L Lᵀ the covariance; None where the rank is too low.
 
         Features that never vary, as dead units, have zeros in it and cost no rank.
         """
-        alive = np.flatnonzero(np.diag(self.covariance) > 0)
-        varying = self.covariance[np.ix_(alive, alive)]
-        try:
-            part = np.linalg.cholesky(varying)
-        except np.linalg.LinAlgError:
-            values, vectors = np.linalg.eigh(varying)
-            part = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+        alive = np.ix_(*[np.flatnonzero(np.diag(self.covariance) > 0)] * 2)
         factor = np.zeros_like(self.covariance)
-        factor[np.ix_(alive, alive)] = part
+        try:
+            factor[alive] = np.linalg.cholesky(self.covariance[alive])
+        except np.linalg.LinAlgError:
+            return None
         return factor
+
+    @cached_property
+    def root(self) -> Array:
+        """Square root of the covariance [d, d], symmetric."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return np.asarray((vectors * np.sqrt(values.clip(0))) @ vectors.T, dtype=np.float64)

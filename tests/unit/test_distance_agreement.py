@@ -180,10 +180,18 @@ def test_an_inception_score_is_that_of_torchmetrics() -> None:
 def test_features_that_never_vary_change_nothing() -> None:
     x, y = (side.astype(np.float64) for side in sets("random"))
     padded = [np.insert(side, [3, 9, D], 2.0, axis=1) for side in (x, y)]
-    factor = Moments.of(padded[1]).factor
+    factor = Moments.of(padded[1]).cholesky
+    assert factor is not None
     np.testing.assert_allclose(factor @ factor.T, np.cov(padded[1], rowvar=False), atol=1e-9)
-    assert np.allclose(factor, np.tril(factor)), "Cholesky's, although the rank is too low"
     assert frechet_distance(*map(Moments.of, padded)) == pytest.approx(frechet_distance_of(x, y), rel=1e-9)
+
+
+def test_whichever_set_has_full_rank_the_distance_is_the_same_both_ways() -> None:
+    full, low = (Moments.of(side) for side in sets("rank-deficient")[::-1])
+    lower = Moments.of(sets("rank-deficient")[0][:90] @ np.diag([1.0] * 8 + [0.0] * 16) @ np.ones((D, D)))
+    assert full.cholesky is not None and lower.cholesky is None
+    for one, other in ((full, low), (full, lower), (low, lower)):
+        assert frechet_distance(one, other) == pytest.approx(frechet_distance(other, one), rel=1e-6)
 
 
 def test_moments_of_processes_and_batches_merge_in_any_order_far_from_zero() -> None:
