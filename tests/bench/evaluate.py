@@ -28,7 +28,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.linalg
@@ -49,6 +49,7 @@ from t2i_assets.corpus.schemas import GENERATED
 from t2i_assets.corpus.shards import TarWriter
 from t2i_assets.corpus.tables import write_table
 
+Result = TypeVar("Result")
 BUILD = Path("build/bench/evaluate")
 PICTURE_SIDE, PER_SHARD = 128, 1000
 BATCH = 50  # pytorch-fid's default
@@ -111,12 +112,14 @@ def main() -> None:
     parser.add_argument(
         "--inception-images", type=int, default=32, help="pictures for Inception alone; 0 leaves it out"
     )
+    parser.add_argument("--blas-threads", type=int, default=1, help="threads of numpy and scipy; a job's default")
     options = parser.parse_args()
+    os.environ["OPENBLAS_NUM_THREADS"] = str(options.blas_threads)  # of the processes that measure
     shutil.rmtree(BUILD, ignore_errors=True)
     reference = write_pictures(options.images, options.threads)
     results: dict[str, Any] = {"options": vars(options)}
     results["end_to_end"] = compare(options, reference)
-    results["root"] = compare_roots(options.rounds, reference)
+    results["root"] = in_own_process(compare_roots, options.rounds, reference)
     results["memory"] = measure_memory(options, reference)
     if options.inception_images:
         results["inception"] = compare_inception(options.rounds, options.inception_images, options.threads)
@@ -192,8 +195,13 @@ SIDES: dict[str, Callable[[Path, int, int], float]] = {"ours": ours, "pytorch-fi
 
 def measure(side: str, reference: Path, count: int, threads: int) -> Run:
     """Run one side in a process of its own."""
+    return in_own_process(_measured, side, reference, count, threads)
+
+
+def in_own_process(work: Callable[..., Result], *told: Any) -> Result:
+    """Do ``work`` in a process of its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measured, side, reference, count, threads).result()
+        return pool.submit(work, *told).result()
 
 
 def _measured(side: str, reference: Path, count: int, threads: int) -> Run:
@@ -268,7 +276,10 @@ def compare_roots(rounds: int, reference: Path) -> dict[str, Any]:
             started = time.perf_counter()
             values[side] = sides[side]()
             seconds[-1][side] = time.perf_counter() - started
-        print(f"  round {number + 1}: " + ", ".join(f"{side} {took:.2f} s" for side, took in seconds[-1].items()))
+        print(
+            f"  round {number + 1}: " + ", ".join(f"{side} {took:.2f} s" for side, took in seconds[-1].items()),
+            flush=True,
+        )
     ratios = [turn["scipy"] / turn["ours"] for turn in seconds]
     apart = abs(values["ours"] / values["scipy"] - 1)
     reached = statistics.median(ratios) >= WANTED_ROOT_RATIO and apart <= WANTED_AGREEMENT
