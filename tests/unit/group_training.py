@@ -20,7 +20,6 @@ from training.loop import Batch, Figures, Task, train
 from training.report import Reporter
 
 forked = multiprocessing.get_context("forkserver")
-forked.set_forkserver_preload(["tests.unit.group_training"])
 RANKS = 2
 OPTIMIZER = OptimizerConfig(
     steps=6, batch_size=8, lr=1e-2, warmup=1, ema_decay=0.9, log_every=2, checkpoint_every=1, evaluate_every=4
