@@ -22,10 +22,12 @@ from evaluation.models.detector import (
     cell_boxes,
     save_detector,
 )
+from training.batches import Batch
 from training.data import load_images
 from training.job import Job, JobInputs, run
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.report import Reporter
+from training.task import Figures, Task
 
 NEAR, CLEAR = 0.75, 1.25
 """Cells up to NEAR (in cells, along either axis) of a centre are its object's; those beyond CLEAR of all are empty."""

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from t2i_assets.corpus.schemas import UPSAMPLER_EXAMPLES
 from t2i_assets.corpus.tables import write_table
+from training.batches import Batch
 from training.config import UpsampleConfig, UpsamplerConfig
 from training.device import device_for
 from training.job import Job, JobInputs, run
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.report import Reporter
+from training.task import Figures, Task
 from training.tokenizer import load
 from training.upsamplers.backends import EXAMPLES, RECORD
 from training.upsamplers.continuation import Sampling

@@ -14,10 +14,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.batches import Batch
 from training.config import OptimizerConfig
 from training.distributed import gather
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.report import Reporter
+from training.task import Figures, Task
 
 forked = multiprocessing.get_context("forkserver")
 RANKS = 2
