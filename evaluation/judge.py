@@ -30,11 +30,13 @@ from evaluation.models.detector import (
 )
 from t2i_assets.corpus.schemas import JUDGES
 from t2i_assets.corpus.tables import write_table
+from training.batches import Batch
 from training.data import load_images
 from training.device import device_for
 from training.job import Job, JobInputs, run
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.report import Reporter
+from training.task import Figures, Task
 
 NEAR, CLEAR = 0.75, 1.25
 """Cells up to NEAR (in cells, along either axis) of a centre are its object's; those beyond CLEAR of all are empty."""

@@ -8,11 +8,12 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from evaluation.distances import frechet_distance_of
+from training.batches import Batch
 from training.config import AutoencoderConfig
 from training.data import is_held_out, load_images, to_signed
 from training.device import device_for
 from training.job import Job, JobInputs, run
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.models.autoencoder import (
     build_autoencoder,
     open_pretrained,
@@ -31,6 +32,7 @@ from training.models.patch_discriminator import (
 from training.models.perceptual import perceptual_distance, random_pyramid, vgg16
 from training.models.pictures import save_grid
 from training.report import Reporter
+from training.task import Figures, Task
 
 MOST_HELD_OUT = 256
 MOST_MEASURED = 1000  # images whose latents give the statistics

@@ -5,15 +5,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.batches import Batch
 from training.config import AutoregressivePriorConfig
 from training.data import realised_shares
 from training.device import device_for
 from training.job import Job, run
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.models.autoregressive_prior import AutoregressivePrior
 from training.models.prior import TextCondition, save_prior
 from training.priors import Embeddings, PriorInputs, judge, load_prior_data
 from training.report import Reporter
+from training.task import Figures, Task
 
 
 def main(job: Job[AutoregressivePriorConfig, PriorInputs], reporter: Reporter) -> None:

@@ -13,17 +13,19 @@ from open_clip import SimpleTokenizer
 from torch import Tensor
 
 from training.augment import augment
+from training.batches import Batch
 from training.config import CaptionFilterConfig, MatchingConfig
 from training.data import to_signed
 from training.device import device_for, moved
 from training.job import Job, JobInputs, run
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.matching_data import MatchingData
 from training.models.blip_filter import BlipFilter, BlipFilterConfig, save_filter
 from training.models.filter_loss import filter_loss, language_loss
 from training.models.momentum_contrast import MomentumContrast
 from training.pairs import Pairs, crawl_pairs, human_pairs, joined
 from training.report import Reporter
+from training.task import Figures, Task
 from training.text_variants import TextVariants
 from training.tokenizer import load
 

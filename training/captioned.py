@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from training.aspect_buckets import BucketOrder
+from training.batches import Batch
 from training.config import OptimizerConfig
 from training.data import BlendTexts, realised_shares
 from training.latent_sets import LatentSet
-from training.loop import Batch
 from training.text_encoders.protocol import Condition
 from training.text_encoders.states import Conditions
 

@@ -15,15 +15,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.augment import augment
+from training.batches import Batch
 from training.config import CaptionerConfig
 from training.data import to_signed
 from training.device import device_for, moved
 from training.job import Job, JobInputs, run
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.models.coca import Captioner, build_coca, coca_config, coca_loss, save_captioner
 from training.pairs import PairData, Style, crawl_pairs, human_pairs, joined
 from training.report import Reporter
 from training.self_training import sure_captions
+from training.task import Figures, Task
 from training.tokenizer import MERGES, load
 
 

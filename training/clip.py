@@ -11,12 +11,13 @@ from open_clip import CLIP
 from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 
+from training.batches import Batch
 from training.config import ClipConfig, ZeroShotConfig
 from training.data import BlendTexts, is_held_out, load_images, read_blend, realised_shares
 from training.device import device_for
 from training.distributed import gather
 from training.job import Job, JobInputs, run
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.models.clip import (
     Tokenizer,
     build_clip,
@@ -38,6 +39,7 @@ from training.models.contrastive import (
     zero_shot_hits,
 )
 from training.report import Reporter
+from training.task import Figures, Task
 from training.tokenizer import load as load_tokenizer
 
 MOST_HELD_OUT = 500

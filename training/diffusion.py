@@ -8,6 +8,7 @@ from diffusers import UNet2DConditionModel
 from pydantic import Field
 from torch import Tensor
 
+from training.batches import Batch
 from training.captioned import Bucketed, Captioned, aligned, dropped_from
 from training.config import DiffusionConfig
 from training.data import BlendTexts, is_held_out, read_blend
@@ -15,12 +16,13 @@ from training.device import device_for, moved
 from training.embeddings import encoder_digest, read_image_embeddings
 from training.job import Job, JobInputs, run
 from training.latent_sets import LatentSet, LatentsMismatchError, read_latents
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.models.diffusion import diffusion_loss, loss_by_timestep, open_unet
 from training.models.objectives import Scheduler, build_scheduler
 from training.models.saved_diffusion import save_diffusion
 from training.report import Reporter
 from training.sample_grid import PICTURES, SampleGrid
+from training.task import Figures, Task
 from training.text_encoders.backends import open_text_encoder
 from training.text_encoders.protocol import Condition
 from training.text_encoders.states import conditions_of

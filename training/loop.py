@@ -17,9 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from training import distributed
-from training.batches import Batch as Batch
-from training.batches import Data as Data
-from training.batches import batches_of_steps
+from training.batches import Batch, Data, batches_of_steps
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.config import OptimizerConfig
 from training.device import moved
@@ -27,42 +25,10 @@ from training.ema import Ema, trainable
 from training.replicas import Replica, optimizer_state, parted, whole
 from training.report import Reporter
 from training.schedule import learning_rate, step_seed
+from training.task import Figures, Task
 from training.throughput import Meter
 
-Figures = dict[str, float | Tensor]
-
 NOT_OF_THE_RUN = {"workers", "sharded"}  # fields that change how fast weights come, not which
-
-
-class Task(nn.Module):
-    """A model (its submodules) with its loss. Parameters with ``requires_grad=False`` are left alone."""
-
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
-        """Return the scalar loss of a batch and figures to log; noise comes from ``generator``.
-
-        With several processes each has its own part of the step's samples and gradients are averaged. A loss that
-        compares samples with each other calls ``training.distributed.gather`` on what is compared.
-        """
-        raise NotImplementedError
-
-    def evaluate(self) -> Figures:
-        """Return figures on held-out data (``val/…``); runs in eval mode, without gradients, on averaged weights.
-
-        Held-out data stays where it was made: bring it along with ``training.device.moved(…, self.device)``.
-        """
-        return {}
-
-    def checkpoint_gradients(self) -> None:
-        """Have the model compute its activations again on the way back; for a task whose model offers that.
-
-        Raises ValueError where it does not.
-        """
-        raise ValueError(f"{type(self).__name__} offers no gradient checkpointing: set gradient_checkpointing to false")
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model runs."""
-        return next(self.parameters()).device
 
 
 class NotFiniteError(RuntimeError):

@@ -8,7 +8,7 @@ import torch
 from open_clip import SimpleTokenizer
 from torch import Tensor
 
-from training.loop import Batch
+from training.batches import Batch
 from training.pairs import PairData, Pairs, mirrored
 from training.text_variants import TextVariants, near_pairs, neighbours
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from t2i_assets.corpus.schemas import CAPTIONS
 from t2i_assets.corpus.tables import read_rows
 from t2i_assets.corpus.verdicts import alt_captions
+from training.batches import Batch
 from training.data import is_held_out, load_images
-from training.loop import Batch
 
 Style = Literal["short", "descriptive"]
 

@@ -9,13 +9,14 @@ import torch
 from open_clip import CLIP
 from torch import Tensor
 
+from training.batches import Batch
 from training.data import BlendTexts, is_held_out, read_blend
 from training.device import moved
 from training.embeddings import read_image_embeddings
 from training.job import JobInputs
-from training.loop import Batch, Figures
 from training.models.clip import encode_text_states, load_clip
 from training.models.prior import TextCondition
+from training.task import Figures
 
 MOST_HELD_OUT = 200
 TEXTS_PER_PASS = 128

@@ -6,7 +6,7 @@ States are saved whole, so that a run goes on with another number of processes.
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,9 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from training.batches import Batch
 from training.config import OptimizerConfig
 from training.distributed import World
-
-if TYPE_CHECKING:
-    from training.loop import Figures, Task
+from training.task import Figures, Task
 
 
 class Replica:
@@ -28,7 +26,7 @@ class Replica:
     parameters are shares; the given one then waits outside the GPU for the whole weights.
     """
 
-    def __init__(self, task: "Task", config: OptimizerConfig, world: World) -> None:
+    def __init__(self, task: Task, config: OptimizerConfig, world: World) -> None:
         self.is_sharded = config.sharded and world.size > 1
         self.task = copy.deepcopy(task) if self.is_sharded else task
         if config.gradient_checkpointing:
@@ -45,7 +43,7 @@ class Replica:
 
     def backward(
         self, parts: list[Batch], generator: torch.Generator, precision: str
-    ) -> Iterator[tuple[Tensor, "Figures"]]:
+    ) -> Iterator[tuple[Tensor, Figures]]:
         """Add up the gradients of a step part by part; yield the loss and the figures of each.
 
         What the model keeps beside its weights (buffers) is the first process's at the beginning of a step.
@@ -75,12 +73,12 @@ class Replica:
 class _Loss(nn.Module):
     """The loss as a module's forward pass, which DDP and FSDP2 watch."""
 
-    def __init__(self, task: "Task", loss: Any) -> None:
+    def __init__(self, task: Task, loss: Any) -> None:
         super().__init__()
         self.task = task
         self.compute = loss
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, "Figures"]:
+    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Figures]:
         loss, figures = self.compute(batch, generator)
         return loss, figures
 

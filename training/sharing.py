@@ -27,7 +27,7 @@ from training.config import SharingConfig
 from training.data import load_images, to_signed
 from training.device import device_for
 from training.job import Job, JobInputs, run
-from training.loop import Task, train
+from training.loop import train
 from training.matching_data import MatchingData
 from training.models.blip_filter import BlipFilter
 from training.models.cached_blip import CachedBlip
@@ -37,6 +37,7 @@ from training.pairs import crawl_pairs, human_pairs
 from training.report import Reporter
 from training.score import score_captions
 from training.scorers.trained import FilterScorer
+from training.task import Task
 from training.tokenizer import load
 
 SOURCE = "synthetic_descriptive"

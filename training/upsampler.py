@@ -12,13 +12,15 @@ from torch import Tensor
 
 from t2i_assets.corpus.schemas import UPSAMPLER_EXAMPLES
 from t2i_assets.corpus.tables import write_table
+from training.batches import Batch
 from training.config import UpsampleConfig, UpsamplerConfig
 from training.device import device_for
 from training.job import Job, JobInputs, run
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.report import Reporter
+from training.task import Figures, Task
 from training.tokenizer import load
-from training.upsamplers.backends import EXAMPLES, RECORD
+from training.upsamplers.backends import EXAMPLES, RECORD, load_upsampler
 from training.upsamplers.continuation import Sampling
 from training.upsamplers.examples import IGNORED, Example, ExampleData, prompt_for, read_examples, split
 from training.upsamplers.protocol import judge
@@ -42,14 +44,11 @@ def main(job: Job[UpsamplerConfig, UpsamplerInputs], reporter: Reporter) -> None
     pairs = [prompt_for(example, config, epoch=0) for example in held_out[:MOST_HELD_OUT]]
     counts = {"examples": len(training), "held_out": len(held_out), "with_prompts": sum(map(_has_prompts, training))}
     if config.pretrained is not None and config.backend == "transformers":
-        from training.upsamplers.pretrained import load_pretrained  # seconds of import that training need not pay
-
-        told, shown = config.pretrained.model_dump(exclude={"examples"}), _shown(training, config)
-        upsampler = load_pretrained(told, [(row["prompt"], row["text"]) for row in shown], config.precision)
+        write_table(job.output / EXAMPLES, _shown(training, config), UPSAMPLER_EXAMPLES)
+        _record(job.output, backend="transformers", **config.pretrained.model_dump(exclude={"examples"}))
+        upsampler = load_upsampler(job.output, config.precision)
         final: Figures = {**judge(upsampler, pairs, config.seed, single(), config.survival)}
         reporter.log(0, 0, **{name: float(value) for name, value in final.items()})
-        write_table(job.output / EXAMPLES, shown, UPSAMPLER_EXAMPLES)
-        record: dict[str, Any] = {"backend": "transformers", **told}
     else:
         trained = new_upsampler(config, load(inputs.tokenizer, config.context_length))
         data = ExampleData(training, trained.tokenizer, config)
@@ -63,8 +62,7 @@ def main(job: Job[UpsamplerConfig, UpsamplerInputs], reporter: Reporter) -> None
             config.precision,
         )
         trained.save(job.output, inputs.tokenizer)
-        record = {"backend": "trained"}
-    (job.output / RECORD).write_text(json.dumps(record, indent=1))
+        _record(job.output, backend="trained")
     reporter.finish(**counts, **final)
 
 
@@ -91,6 +89,11 @@ def single() -> Sampling:
     """Return how prompts are upsampled by default, but for one candidate each."""
     default = UpsampleConfig()
     return Sampling(1, default.top_p, default.temperature, default.max_tokens, default.batch_size)
+
+
+def _record(output: Path, **told: Any) -> None:
+    """Write what ``load_upsampler`` is told."""
+    (output / RECORD).write_text(json.dumps(told, indent=1))
 
 
 def _shown(examples: Sequence[Example], config: UpsamplerConfig) -> list[dict[str, str]]:

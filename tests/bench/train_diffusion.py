@@ -16,16 +16,17 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from tests.bench.train_world import Budget, Side, Turn, World, finish, shuffled, train_ours
+from training.batches import Data
 from training.captioned import Captioned
 from training.config import DiffusionConfig, OptimizerConfig
 from training.data import to_signed
 from training.device import moved
 from training.diffusion import Denoising
 from training.latent_sets import LatentSet
-from training.loop import Data, Task
 from training.models.autoencoder import encode
 from training.models.diffusion import build_unet
 from training.models.objectives import build_scheduler
+from training.task import Task
 
 
 def diffusion_sides(

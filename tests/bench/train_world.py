@@ -19,12 +19,14 @@ from t2i_assets.config import Settings
 from t2i_assets.synthweb.draw import draw
 from t2i_assets.synthweb.language import descriptive
 from t2i_assets.synthweb.scenes import sample_scene
+from training.batches import Data
 from training.config import OptimizerConfig
 from training.data import BlendCaption, BlendTexts, to_signed
-from training.loop import Data, Task, train
+from training.loop import train
 from training.models.autoencoder import build_autoencoder, posterior_means, store_statistics
 from training.models.clip import build_clip, clip_config
 from training.report import Reporter
+from training.task import Task
 from training.text_encoders.open_clip import OpenClipTextEncoder
 from training.tokenizer import learn_merges, load, write_merges
 

@@ -14,13 +14,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.batches import Batch
 from training.config import OptimizerConfig
 from training.distributed import gather
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.report import Reporter
+from training.task import Figures, Task
 
 forked = multiprocessing.get_context("forkserver")
-forked.set_forkserver_preload(["tests.unit.group_training"])
 RANKS = 2
 OPTIMIZER = OptimizerConfig(
     steps=6, batch_size=8, lr=1e-2, warmup=1, ema_decay=0.9, log_every=2, checkpoint_every=1, evaluate_every=4

@@ -57,9 +57,7 @@ def config(site: Site) -> str:
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     """Where processes come from that have everything imported when they begin."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.unit.ingest_run"])
-    return context
+    return multiprocessing.get_context("forkserver")
 
 
 @pytest.fixture(scope="module")

@@ -113,6 +113,16 @@ def test_a_saved_encoder_says_what_it_said(
     assert (again.width, again.length, again.embed_dim) == (width, LENGTH, embed_dim)
 
 
+@pytest.mark.parametrize(("backend", "condition", "width", "embed_dim"), BACKENDS)
+def test_stored_states_are_known_by_every_encoder(
+    encoders: Path, tmp_path: Path, backend: str, condition: str, width: int, embed_dim: int
+) -> None:
+    encoder = opened(encoders, backend, condition)
+    store_states(TEXTS, encoder, tmp_path)
+    stored = StoredStates([tmp_path], opened(encoders, backend, condition), TEXTS)
+    assert torch.equal(stored[torch.arange(len(TEXTS))].states, encoder(TEXTS).states)
+
+
 @pytest.mark.parametrize("quick_gelu", [False, True])
 def test_open_clip_converts_to_transformers_with_the_same_tokens_and_states(tmp_path: Path, quick_gelu: bool) -> None:
     write_open_clip(tmp_path, quick_gelu)

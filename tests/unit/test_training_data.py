@@ -14,6 +14,7 @@ from t2i_assets.corpus.digests import caption_id, sample_key
 from t2i_assets.corpus.schemas import BLENDS
 from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.corpus.tables import write_table
+from training.batches import Batch
 from training.config import OptimizerConfig
 from training.data import (
     BlendTexts,
@@ -25,8 +26,9 @@ from training.data import (
     to_signed,
     to_unit,
 )
-from training.loop import Batch, Figures, Task, train
+from training.loop import train
 from training.report import Reporter
+from training.task import Figures, Task
 
 
 def encode(image: Image.Image, extension: str) -> bytes:

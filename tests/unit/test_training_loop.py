@@ -19,9 +19,10 @@ from torch import nn
 
 from training.config import JobConfig, OptimizerConfig
 from training.job import Job, JobInputs, run
-from training.loop import NotFiniteError, Task, train
+from training.loop import NotFiniteError, train
 from training.report import Reporter
 from training.schedule import learning_rate, samples_of_step
+from training.task import Task
 
 torch.set_num_threads(1)
 processes = multiprocessing.get_context("fork")  # real processes, and torch is imported once for all of them

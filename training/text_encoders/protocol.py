@@ -98,5 +98,5 @@ def digest_parts(model: torch.nn.Module, vocabulary: dict[str, int], **preproces
     whole = hashlib.blake2b(json.dumps([sorted(vocabulary.items()), preprocessing], sort_keys=True).encode())
     for name, weight in sorted(model.state_dict().items()):
         whole.update(name.encode())
-        whole.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        whole.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return whole.hexdigest()[:16]

@@ -13,9 +13,9 @@ from open_clip import SimpleTokenizer
 from t2i_assets.corpus.schemas import CAPTIONS, VERDICTS
 from t2i_assets.corpus.tables import read_rows
 from t2i_assets.corpus.verdicts import alt_captions
+from training.batches import Batch
 from training.config import SurvivalConfig, UpsamplerConfig
 from training.data import is_held_out
-from training.loop import Batch
 from training.upsamplers.survival import content_words, survives, without_opening
 
 IGNORED = -100
