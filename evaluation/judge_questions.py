@@ -12,7 +12,8 @@ from evaluation.facts import Wanted, background_chunk
 from evaluation.judge_augmentation import augment
 from evaluation.models.answerer import NO, YES, AnswererNetwork
 from evaluation.models.detector import DetectorNetwork
-from training.loop import Batch, Figures, Task
+from training.batches import Batch
+from training.task import Figures, Task
 
 QUESTIONS = 6
 """Questions about each picture of a batch."""

@@ -342,7 +342,7 @@ bounds = [_bounds(name) for name in METRICS]
     **GROUP,
     deps=[*(dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping()) for name in METRICS), *bounds],
     kinds={"parquet"},
-    code_version="1",
+    code_version="2",
 )
 def leaderboard(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
     """Models by metrics by prompt style, with clustered bootstrap intervals, paired differences, floor and ceiling."""
