@@ -5,7 +5,7 @@ import dagster as dg
 from t2i_assets.assets.blend import caption_blend
 from t2i_assets.assets.claims.group import CONFIG, GROUP, TRAINED
 from t2i_assets.assets.diffusion import LATENTS, OF_TEXT_ENCODER, TEXT_STATES, trained_diffusion
-from t2i_assets.assets.evals import METRICS, OF_FEATURES, drawn, evaluation_set, judge, scored
+from t2i_assets.assets.evals import METRICS, OF_FEATURES, VERSIONS, drawn, evaluation_set, judge, scored
 from t2i_assets.assets.features import FEATURES_VERSION, encoded
 from t2i_assets.assets.models import autoregressive_prior, clip_embeddings, clip_model, diffusion_prior, trained_prior
 from t2i_assets.claims import drawings
@@ -111,7 +111,7 @@ def _metric(metric: str) -> dg.AssetsDefinition:
             dg.AssetDep(diffusion_replicate, partition_mapping=of_model),
         ],
         kinds={"pytorch", "parquet"},
-        code_version="1",
+        code_version=VERSIONS[metric],
     )
     def scores(context: dg.AssetExecutionContext, pipeline: Pipeline, config: Overrides) -> Result:
         name = context.partition_key
