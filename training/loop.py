@@ -130,7 +130,7 @@ class _Training:
         self.task = self.replica.task
         self.parameters = list(trainable(self.task).values())
         groups = _decay_groups(self.parameters, config.weight_decay)
-        self.adamw = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+        self.adamw = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
         self.ema = Ema(self.task, config.ema_decay, config.ema_start) if config.ema_decay else None
         self.task.train()
 
