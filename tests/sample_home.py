@@ -38,6 +38,7 @@ from t2i_assets.synthweb.scenes import Scene, sample_scene
 SNAPSHOT = "demo"
 SITE = "http://127.0.0.1:8399"
 CATEGORIES = ("color", "shape", "texture", "spatial", "numeracy", "complex")
+METRICS = ("t2i_compbench", "clip_score", "fid")
 COPY = f"{SITE}/copy.jpg"
 LOST = {f"{SITE}/lost/{status}.jpg": status for status in ("http_4xx", "decode_failed", "too_small")}
 DISEASES = {
@@ -404,9 +405,11 @@ def _scores(home: _Builder, samples: int) -> None:
                 partition=recipe or WHOLE, inputs=inputs, config={"recipe": recipe}, seconds=9.0,
             )  # fmt: skip
     board = leaderboard([as_table(scores, schemas.EVALS)], LeaderboardConfig(resamples=300))
+    of_models = {f"{metric}/{recipe}": (metric, recipe) for metric in METRICS for recipe in RIGHT}
     home.publish(
         "leaderboard", lambda name: home.home.evals("leaderboard", name),
         _table("leaderboard.parquet", board, schemas.LEADERBOARD), seconds=1.2,
+        inputs=of_models | {f"{metric}_bounds": (f"{metric}_bounds", WHOLE) for metric in METRICS},
     )  # fmt: skip
 
 

@@ -7,10 +7,10 @@ import dagster as dg
 import pytest
 
 from t2i_assets.checks.leaks import leaks
-from t2i_assets.corpus.artifacts import read_artifact, read_ref
+from t2i_assets.corpus.artifacts import publish, read_artifact, read_ref, write_ref
 from t2i_assets.corpus.blending import table_of
 from t2i_assets.corpus.home import Home
-from t2i_assets.corpus.schemas import BLENDS, CONTAMINATION, EVALS, PROMPTS
+from t2i_assets.corpus.schemas import BLENDS, CONTAMINATION, EVALS, LEADERBOARD, PROMPTS
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.resources import Pipeline
 from tests.sample_home import SNAPSHOT, make_home
@@ -64,7 +64,7 @@ def test_a_home_without_leaks_passes_and_tells_what_was_held_against_what(home: 
     assert {(row["recipe"], row["style"]) for row in told} == {
         (recipe, style) for recipe in (RECIPE, "alt_only") for style in ("original", "descriptive")
     }
-    assert all(row["prompts"] == 18 for row in told)
+    assert all(row["prompts"] == 18 and row["gives away"] == "nothing" for row in told)
     assert table(result, "pictures of the evaluation set met in training") == []
 
 
@@ -89,7 +89,7 @@ def test_prompts_that_were_captions_are_counted_and_leak_where_they_move_the_sco
     teach_prompts(home, prompts[:1])
     [one] = [row for row in table(check(home), "prompts met as captions") if _ours(row)]
     assert one["met"] >= 1
-    assert not one["moved"]
+    assert one["gives away"] == "nothing"
 
     right = [prompt for prompt in prompts if of_style[prompt["prompt_id"]] == 1]
     teach_prompts(home, right)
@@ -97,8 +97,51 @@ def test_prompts_that_were_captions_are_counted_and_leak_where_they_move_the_sco
     [all_right] = [row for row in table(result, "prompts met as captions") if _ours(row)]
     assert all_right["met"] >= len(right)
     assert all_right["score of the others"] == 0
-    assert all_right["moved"]
+    assert all_right["gives away"] == "the score"
     assert not result.passed
+
+
+def test_a_leak_that_leaves_nothing_to_compare_with_does_not_pass(home: Home) -> None:
+    teach_prompts(home, prompts_of(home, "descriptive"))
+    result = check(home)
+    [every] = [row for row in table(result, "prompts met as captions") if _ours(row)]
+    assert (every["met"], every["score of the others"]) == (18, "")
+    assert every["gives away"] == "cannot be told"
+    assert not result.passed
+
+
+def test_a_score_without_an_interval_tells_nothing_where_prompts_were_met(home: Home) -> None:
+    board = read_ref(home, "leaderboard").path / "leaderboard.parquet"
+    rows = [{**row, "low": None, "high": None} for row in read_rows(board, LEADERBOARD)]
+    write_table(board, rows, LEADERBOARD)
+    teach_prompts(home, prompts_of(home, "descriptive")[:1])
+    result = check(home)
+    said = {(row["recipe"], row["style"]): (row["met"], row["gives away"]) for row in _told(result)}
+    assert said[RECIPE, "descriptive"] == (1, "cannot be told")
+    assert all(away == "nothing" for met, away in said.values() if met == 0)
+    assert not result.passed
+
+
+def test_the_models_that_are_checked_are_those_of_the_leaderboard(home: Home) -> None:
+    teach_prompts(home, prompts_of(home, "descriptive"))
+    _retrain(home, RECIPE)
+    _retrain(home, "never_scored")
+    result = check(home)
+    assert {row["recipe"] for row in _told(result)} == {RECIPE, "alt_only"}
+    assert next(row for row in _told(result) if _ours(row))["met"] == 18
+    assert not result.passed
+
+
+def _retrain(home: Home, recipe: str) -> None:
+    """Have a newer model of the recipe, which nobody scored, trained on a blend that says nothing."""
+    old = read_ref(home, "latent_diffusion", RECIPE)
+    manifest = old.manifest.model_copy(update={"digest": f"newer-{recipe}", "partition": recipe})
+    path = home.model("latent_diffusion", manifest.digest)
+    write_ref(home, "latent_diffusion", recipe, publish(path, manifest, lambda out: None))
+
+
+def _told(result: dg.AssetCheckResult) -> list[dict]:
+    return table(result, "prompts met as captions")
 
 
 def _ours(row: dict) -> bool:
