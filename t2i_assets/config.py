@@ -28,6 +28,7 @@ from t2i_assets.claims.config import ClaimsConfig
 from t2i_assets.corpus.blending import DEFAULT_RECIPES, BlendRecipe
 from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.duplicates.config import ContaminationConfig, DuplicateConfig, SemanticConfig
+from t2i_assets.corpus.prompt_files import PromptFilesConfig
 from t2i_assets.corpus.verdicts import VerdictRules
 from t2i_assets.crawl.config import CrawlConfig, SiteSource
 from t2i_assets.synthweb.config import EvaluationSetConfig, SiteConfig
@@ -153,7 +154,10 @@ class Settings(BaseModel):
     diffusion: DiffusionConfig = Field(default_factory=DiffusionConfig, description="The latent diffusion model.")
     generate: GenerateConfig = Field(default_factory=GenerateConfig, description="How images are sampled.")
     evaluation_set: EvaluationSetConfig = Field(
-        default_factory=EvaluationSetConfig, description="Prompts and judges' pool."
+        default_factory=EvaluationSetConfig, description="Prompts of the embedded domain, and judges' pool."
+    )
+    prompts: PromptFilesConfig = Field(
+        default_factory=PromptFilesConfig, description="Prompts of published benchmarks that are drawn beside them."
     )
     judge: JudgeConfig = Field(default_factory=JudgeConfig, description="The detector that judges pictures.")
     evaluation_clip: ClipConfig = Field(default_factory=ClipConfig, description="The independent CLIP that scores.")

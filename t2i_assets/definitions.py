@@ -14,7 +14,9 @@ from t2i_assets.assets import (
     duplicates,
     evals,
     features,
+    generated,
     models,
+    prompts,
     upsampler,
 )
 from t2i_assets.checks import blend as blend_checks
@@ -35,8 +37,8 @@ assets = [
     *(models.clip_model, models.clip_embeddings, models.diffusion_prior, models.autoregressive_prior),
     *(diffusion.autoencoder, diffusion.latents, diffusion.latent_diffusion),
     *(upsampler.upsampler, upsampler.upsampled_prompts),
-    *(evals.site_truth, evals.evaluation_set, evals.judge, evals.evaluation_clip, evals.generated_images),
-    evals.clip_retrieval,
+    *(prompts.site_truth, prompts.evaluation_set, prompts.prompts, evals.judge, evals.evaluation_clip),
+    *(generated.generated_images, evals.clip_retrieval),
     *(features.real_features, features.generated_features),
     *(evals.clip_score, evals.fid, evals.t2i_compbench, *evals.bounds, evals.leaderboard),
     *(catalog.dataset_stats, catalog.report),

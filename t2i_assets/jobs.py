@@ -62,7 +62,7 @@ def run_job(
         pipeline,
         path=path,
         config={
-            **_told(config),
+            **digested(config),
             **({"named_models": named_model_digest(*named)} if any(named) else {}),
         },
         inputs=inputs,
@@ -71,10 +71,10 @@ def run_job(
     )
 
 
-def _told(config: Mapping[str, Any]) -> dict[str, Any]:
+def digested(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a section goes into the digest, at every depth."""
     return {
-        name: _told(value) if isinstance(value, Mapping) else value
+        name: digested(value) if isinstance(value, Mapping) else value
         for name, value in config.items()
         if name not in UNTOLD
     }

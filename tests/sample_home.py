@@ -354,6 +354,10 @@ def _evaluation_set(home: _Builder, scenes: int) -> None:
         return {"prompts": len(prompts)}
 
     home.publish("evaluation_set", lambda name: home.home.evals("evaluation_set", name), write, seconds=3.1)
+    home.publish(
+        "prompts", lambda name: home.home.evals("prompts", name), _table("prompts.parquet", prompts, schemas.PROMPTS),
+        inputs={"evaluation_set": ("evaluation_set", WHOLE)}, seconds=0.1,
+    )  # fmt: skip
     pool = {"evaluation_set": ("evaluation_set", WHOLE)}
     measured = {
         "detection_f1": 0.99,
@@ -379,7 +383,7 @@ def _evaluation_set(home: _Builder, scenes: int) -> None:
 def _scores(home: _Builder, samples: int) -> None:
     if home.done:
         return
-    prompts = read_rows(home.made["evaluation_set", WHOLE].path / "prompts.parquet", schemas.PROMPTS)
+    prompts = read_rows(home.made["prompts", WHOLE].path / "prompts.parquet", schemas.PROMPTS)
     scores: list[dict[str, Any]] = []
     for recipe in RIGHT:
         home.publish(
@@ -398,7 +402,7 @@ def _scores(home: _Builder, samples: int) -> None:
             asset = metric if recipe else f"{metric}_bounds"
             inputs = {"evaluation_set": ("evaluation_set", WHOLE)}
             if recipe:
-                inputs["generated_images"] = ("generated_images", recipe)
+                inputs = {"prompts": ("prompts", WHOLE), "generated_images": ("generated_images", recipe)}
             home.publish(
                 asset, lambda name, asset=asset: home.home.evals(asset, name),
                 _table("scores.parquet", rows, schemas.EVALS),

@@ -1,17 +1,20 @@
 """Job: draw an image for every prompt and seed.
 
 The starting noise of an image follows from its scene and seed alone, so two models, two styles of one scene and any
-batch size start alike, and the bytes of every file are the same whenever the job runs.
+batch size start alike, and the bytes of every file are the same whenever the job runs. What an earlier output holds of
+the same prompt and seed is taken over as it is.
 """
 
 import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import Field
 from torch import Tensor
 
 from t2i_assets.corpus.schemas import GENERATED, PROMPTS
@@ -31,47 +34,88 @@ COLUMNS, ROWS = 8, 8
 
 
 class GenerateInputs(JobInputs):
+    """``earlier`` are outputs of this job by the same model, conditions and settings, for other prompts or seeds."""
+
     diffusion: Path
     prompts: Path
     clip: Path | None = None
     prior: Path | None = None
+    earlier: list[Path] = Field(default_factory=list)
 
 
 def main(job: Job[GenerateConfig, GenerateInputs], reporter: Reporter) -> None:
     """Draw every prompt; images appear in one tar, with a table that knows where each lies."""
-    config = job.config
-    model = load_diffusion(job.inputs.diffusion, device_for(config.device))
-    embeddings = image_embeddings_for(config.condition, model, job.inputs.clip, job.inputs.prior, config.prior)
     prompts = read_rows(job.inputs.prompts, PROMPTS)
-    asked = [(prompt, seed) for prompt in prompts for seed in config.seeds]
-    texts = config.condition == "caption" or config.caption_beside
-    named = [Asked(prompt["prompt"], prompt["scene_id"], seed) for prompt, seed in asked]
-    images = draw_all(model, named, config, embeddings, texts, reporter)
+    asked = [(prompt, seed) for prompt in prompts for seed in job.config.seeds]
+    earlier = drawn_before(job.inputs.earlier)
+    missing = [(prompt, seed) for prompt, seed in asked if (prompt["prompt_id"], seed) not in earlier]
+    drawn = iter(_draw(job, missing, reporter) if missing else ())
 
     rows = []
+    spread = np.linspace(0, len(asked) - 1, min(len(asked), COLUMNS * ROWS)).round().astype(int).tolist()
+    shown: dict[int, Tensor] = {}
     for stale in job.output.glob(".*.tmp"):  # of a try that was killed while it wrote
         stale.unlink()
     tar = TarWriter(job.output / "00000.tar")
-    for (prompt, seed), image in zip(asked, images, strict=True):
-        key, data = f"{prompt['prompt_id']}-{seed}", as_png(image)
+    for number, (prompt, seed) in enumerate(asked):
+        key, place = f"{prompt['prompt_id']}-{seed}", earlier.get((prompt["prompt_id"], seed))
+        data = as_png(next(drawn)) if place is None else place.read()
         offset = tar.add(f"{key}.png", data)
+        if number in spread:
+            shown[number] = from_png(data)
         rows.append(
             {
                 "key": key,
                 "prompt_id": prompt["prompt_id"],
                 "seed": seed,
-                "model": config.model_digest,
+                "model": job.config.model_digest,
                 "image_offset": offset,
                 "image_bytes": len(data),
             }
         )
     tar.close()
     write_table(job.output / "00000.parquet", rows, GENERATED)
-    spread = np.linspace(0, len(asked) - 1, min(len(asked), COLUMNS * ROWS)).round().astype(int)
-    save_grid(images[spread], job.output / "grid.png", COLUMNS)
+    save_grid(torch.stack([shown[n] for n in spread]), job.output / "grid.png", COLUMNS)
     (job.output / "grid.json").write_text(json.dumps([asked[n][0]["prompt"] for n in spread], indent=1))
     reporter.image("grid", job.output / "grid.png")
-    reporter.finish(prompts=len(prompts), images=len(rows))
+    reporter.finish(prompts=len(prompts), images=len(rows), taken_over=len(asked) - len(missing))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an encoded image lies in a tar."""
+
+    tar: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """Return the encoded image."""
+        with self.tar.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+def drawn_before(outputs: list[Path]) -> dict[tuple[str, int], Place]:
+    """Return where pictures of earlier outputs lie, by prompt_id and seed."""
+    return {
+        (row["prompt_id"], row["seed"]): Place(table.with_suffix(".tar"), row["image_offset"], row["image_bytes"])
+        for output in outputs
+        for table in sorted(output.glob("[0-9]*.parquet"))
+        for row in read_rows(table, GENERATED)
+    }
+
+
+def _draw(
+    job: Job[GenerateConfig, GenerateInputs], asked: list[tuple[dict[str, Any], int]], reporter: Reporter
+) -> Tensor:
+    """Return uint8 images [N, 3, H, W] of prompts and seeds, in their order."""
+    config = job.config
+    model = load_diffusion(job.inputs.diffusion, device_for(config.device))
+    embeddings = image_embeddings_for(config.condition, model, job.inputs.clip, job.inputs.prior, config.prior)
+    texts = config.condition == "caption" or config.caption_beside
+    named = [Asked(prompt["prompt"], prompt["scene_id"], seed) for prompt, seed in asked]
+    return draw_all(model, named, config, embeddings, texts, reporter)
 
 
 @dataclass(frozen=True)
@@ -115,6 +159,11 @@ def as_png(image: Tensor) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "PNG")
     return file.getvalue()
+
+
+def from_png(data: bytes) -> Tensor:
+    """Return a PNG as uint8 [3, H, W]."""
+    return torch.from_numpy(np.array(Image.open(io.BytesIO(data)))).permute(2, 0, 1)
 
 
 if __name__ == "__main__":

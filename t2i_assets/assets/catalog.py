@@ -6,7 +6,8 @@ from t2i_assets.assets.blend import caption_blend, every
 from t2i_assets.assets.capfilt import filtered_captions
 from t2i_assets.assets.caption_report import caption_report
 from t2i_assets.assets.duplicates import contamination, near_duplicates, semantic_duplicates
-from t2i_assets.assets.evals import leaderboard, site_truth
+from t2i_assets.assets.evals import leaderboard
+from t2i_assets.assets.prompts import site_truth
 from t2i_assets.materialize import Result
 from t2i_assets.metadata import rows_table
 from t2i_assets.resources import Pipeline
@@ -28,9 +29,12 @@ FUNNEL = """
     code_version="1",
 )
 def dataset_stats(pipeline: Pipeline) -> Result:
-    """The DuckDB catalog: pages, images, samples, captions, scores, verdicts, blends, models, evals and the funnel."""
+    """The DuckDB catalog: pages, images, samples, captions, scores, verdicts, blends, models, evals, ratings
+    and the funnel."""
     from t2i_assets.corpus.catalog import build_catalog, query  # here: DuckDB takes a third of a second to import
+    from t2i_assets.voting.tally import ratings
 
+    ratings(pipeline.place)
     summary = build_catalog(pipeline.place)
     funnel = query(pipeline.place, FUNNEL).to_pylist()
     return dg.MaterializeResult(

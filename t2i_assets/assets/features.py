@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from t2i_assets.assets.evals import GROUP, evaluation_set, generated_images, judge
+from t2i_assets.assets.evals import judge
+from t2i_assets.assets.generated import generated_images
+from t2i_assets.assets.prompts import GROUP, evaluation_set
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.jobs import run_job
 from t2i_assets.materialize import Result, made

@@ -6,7 +6,7 @@ from t2i_assets.assets.blend import every
 from t2i_assets.assets.capfilt import filtered_captions, synthetic_captions
 from t2i_assets.assets.captioner import tokenizer
 from t2i_assets.assets.crawl import shards
-from t2i_assets.assets.evals import evaluation_set
+from t2i_assets.assets.prompts import evaluation_set
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.schemas import UPSAMPLED
 from t2i_assets.corpus.tables import read_rows

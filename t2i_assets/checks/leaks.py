@@ -122,8 +122,8 @@ def _styles(pipeline: Pipeline, board: Artifact, captions: Set[str], rows: list[
 
 def _prompts(pipeline: Pipeline, scores: Iterable[Artifact]) -> list[Row]:
     """Return the prompts that these scores are of."""
-    digests = {artifact.manifest.inputs["evaluation_set"] for artifact in scores}
-    tables = [pipeline.place.evals("evaluation_set", digest) / "prompts.parquet" for digest in sorted(digests)]
+    digests = {artifact.manifest.inputs["prompts"] for artifact in scores}
+    tables = [pipeline.place.evals("prompts", digest) / "prompts.parquet" for digest in sorted(digests)]
     return [row for table in tables for row in read_rows(table, PROMPTS, ["prompt_id", "style", "prompt"])]
 
 

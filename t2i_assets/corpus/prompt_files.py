@@ -5,101 +5,168 @@
 * GenEval (Ghosh et al. 2023): JSON lines with ``tag``, ``prompt``, ``include`` and ``exclude``.
 * DrawBench (Saharia et al. 2022): CSV with the columns ``Prompts`` and ``Category``; no rule scores it.
 
-What a prompt of GenEval asks for is said by its file; of the others the scoring job reads it from the text.
+What a prompt of GenEval asks for is said by its file; of the others the scoring job reads it from the text. Each
+benchmark is a style of its own. A prompt is known by its text, not by its line: a new line makes no other prompt new.
 """
 
 import csv
+import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from t2i_assets.corpus.digests import digest
+from t2i_assets.corpus.geneval_prompts import declared_prompt
 
-STYLE = "benchmark"
-COMPBENCH = ("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")
+COMPBENCH, GENEVAL, DRAWBENCH = "t2i_compbench", "geneval", "drawbench"
+CATEGORIES = ("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")
+"""Categories of T2I-CompBench."""
 PARTS = {"spatial": ["spatial"], "action": ["action"], "spatialaction": ["spatial", "action"]}
 Row = dict[str, Any]
 
 
-def read_compbench(directory: Path, split: str, limit: int | None) -> Iterator[Row]:
-    """Yield the prompts of the categories whose files are in the directory, up to ``limit`` of each.
+class PromptFilesConfig(BaseModel):
+    """Prompts of published benchmarks, by path; they have no real pictures, so no ceiling and no floor."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    compbench: Path | None = Field(default=None, description="Directory of T2I-CompBench's {category}_{split}.txt.")
+    split: Literal["val", "train"] = Field(default="val", description="Split of T2I-CompBench.")
+    geneval: Path | None = Field(default=None, description="GenEval's evaluation_metadata.jsonl.")
+    drawbench: Path | None = Field(default=None, description="CSV with the columns Prompts and Category.")
+    limit: int | None = Field(default=None, gt=0, description="Most prompts of a category; null takes all.")
+
+    @field_validator("compbench", "geneval", "drawbench")
+    @classmethod
+    def _at_home(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser()
+
+    @model_validator(mode="after")
+    def _files_are_there(self) -> Self:
+        if self.compbench is not None and not self.compbench.is_dir():
+            raise ValueError(f"compbench: there is no directory {self.compbench}")
+        for name, path in (("geneval", self.geneval), ("drawbench", self.drawbench)):
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name}: there is no file {path}")
+        return self
+
+
+def read_prompt_files(files: PromptFilesConfig) -> list[Row]:
+    """Return the prompts of every file that is named. Raises ValueError naming the file, and the line, of what is none.
+
+    ``limit`` keeps the first prompts of each category.
+    """
+    rows = [
+        *(read_compbench(files.compbench, files.split) if files.compbench is not None else ()),
+        *(read_geneval(files.geneval) if files.geneval is not None else ()),
+        *(read_drawbench(files.drawbench) if files.drawbench is not None else ()),
+    ]
+    seen: Counter[tuple[str, str]] = Counter()
+    kept = []
+    for row in rows:
+        seen[row["style"], row["category"]] += 1
+        if files.limit is None or seen[row["style"], row["category"]] <= files.limit:
+            kept.append(row)
+    return kept
+
+
+def states_interaction(prompt: Row) -> bool:
+    """Return whether CLIP scores the prompt, or a part of it, as T2I-CompBench does where things act on each other.
+
+    Complex prompts of the embedded domain hold no such part.
+    """
+    return prompt["category"] == "non_spatial" or (prompt["category"] == "complex" and prompt["style"] == COMPBENCH)
+
+
+def read_compbench(directory: Path, split: str) -> list[Row]:
+    """Return the prompts of the categories whose files are in the directory.
 
     Raises ValueError where there is no such file.
     """
-    files = {category: directory / f"{category}_{split}.txt" for category in COMPBENCH}
-    there = {category: path for category, path in files.items() if path.is_file()}
+    there = {category: path for category in CATEGORIES if (path := directory / f"{category}_{split}.txt").is_file()}
     if not there:
         raise ValueError(f"{directory} has no prompts of T2I-CompBench: no file named {{category}}_{split}.txt")
-    parts = {
-        prompt: named for kind, named in PARTS.items() for prompt in _lines(directory / f"complex_{split}_{kind}.txt")
-    }
+    beside = {kind: path for kind in PARTS if (path := directory / f"complex_{split}_{kind}.txt").is_file()}
+    parts = {prompt: PARTS[kind] for kind, path in beside.items() for _, prompt in _lines(path)}
+    asked: list[tuple[str, str, Row]] = []
     for category, path in there.items():
-        for number, prompt in enumerate(_lines(path)[:limit]):
+        for _, prompt in _lines(path):
             facts = {"parts": parts.get(prompt, ["spatial", "action"])} if category == "complex" and parts else {}
-            yield _row(f"t2i-compbench-{category}-{number:04d}", category, prompt, facts)
+            asked.append((category, prompt, facts))
+    return _rows(COMPBENCH, directory, asked)
 
 
-def read_geneval(path: Path, limit: int | None) -> Iterator[Row]:
-    """Yield the prompts of GenEval, up to ``limit`` of each task. Raises ValueError naming a line that is none."""
-    seen: dict[str, int] = {}
-    for number, line in enumerate(_lines(path), start=1):
+def read_geneval(path: Path) -> list[Row]:
+    """Return the prompts of GenEval. Raises ValueError naming a line that is none."""
+    asked: list[tuple[str, str, Row]] = []
+    for number, line in _lines(path):
         try:
-            value = json.loads(line)
-            tag, prompt, facts = value["tag"], value["prompt"], _declared(value)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{path}, line {number}: not a prompt of GenEval ({error!r})") from error
-        seen[tag] = seen.get(tag, 0) + 1
-        if limit is None or seen[tag] <= limit:
-            yield _row(f"geneval-{number:04d}", f"geneval_{tag}", prompt, facts)
+            declared = declared_prompt(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: not a prompt of GenEval: {error}") from error
+        asked.append((f"geneval_{declared.tag}", declared.prompt, declared.facts()))
+    return _rows(GENEVAL, path, asked)
 
 
-def read_drawbench(path: Path, limit: int | None) -> Iterator[Row]:
-    """Yield the prompts of a CSV like DrawBench's, up to ``limit`` of each category.
+def read_drawbench(path: Path) -> list[Row]:
+    """Return the prompts of a CSV like DrawBench's.
 
-    Raises ValueError where a column is missing.
+    Raises ValueError where a column is missing, naming a line without a prompt or a category.
     """
-    seen: dict[str, int] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if not {"Prompts", "Category"} <= set(rows.fieldnames or ()):
-            raise ValueError(f"{path} must have the columns Prompts and Category, as DrawBench has")
-        for number, row in enumerate(rows):
-            category = "drawbench_" + re.sub(r"\W+", "_", row["Category"].strip().lower()).strip("_")
-            seen[category] = seen.get(category, 0) + 1
-            if limit is None or seen[category] <= limit:
-                yield _row(f"drawbench-{number:04d}", category, row["Prompts"].strip(), {})
+    asked: list[tuple[str, str, Row]] = []
+    table = csv.DictReader(io.StringIO(_text(path), newline=""))
+    if not {"Prompts", "Category"} <= set(table.fieldnames or ()):
+        raise ValueError(f"{path} must have the columns Prompts and Category, as DrawBench has")
+    for row in table:
+        prompt, category = ((row[name] or "").strip() for name in ("Prompts", "Category"))
+        named = re.sub(r"\W+", "_", category.lower()).strip("_")
+        if not prompt or not named:
+            raise ValueError(f"{path}, line {table.line_num}: no {'category' if prompt else 'prompt'}")
+        asked.append((f"drawbench_{named}", prompt, {}))
+    return _rows(DRAWBENCH, path, asked)
 
 
-def _declared(value: Row) -> Row:
-    """Return GenEval's clauses as facts: objects in their order, the one relation, and what is excluded."""
-    objects, relation = [], None
-    for place, clause in enumerate(value["include"]):
-        objects.append({"shape": clause["class"], "color": clause.get("color"), "count": clause.get("count", 1)})
-        if "position" in clause:
-            kind, target = clause["position"]
-            relation = {"kind": kind, "subject": place, "object": int(target)}
-    if not objects:
-        raise ValueError("nothing is included")
-    excluded = [{"shape": clause["class"], "count": clause["count"]} for clause in value.get("exclude", ())]
-    return {"objects": objects, "relation": relation, "excluded": excluded}
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file that are not empty, with their numbers."""
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, line.strip()
 
 
-def _lines(path: Path) -> list[str]:
-    """Return the lines of a file that are not empty; none where there is no file."""
-    if not path.is_file():
-        return []
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+def _text(path: Path) -> str:
+    """Return the text of a file. Raises ValueError where it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}") from error
 
 
-def _row(scene_id: str, category: str, prompt: str, facts: Row) -> Row:
-    return {
-        "prompt_id": digest([STYLE, prompt, scene_id]),
-        "scene_id": scene_id,
-        "style": STYLE,
-        "category": category,
-        "prompt": prompt,
-        "facts": json.dumps(facts),
-        "reference_key": None,
-    }
+def _rows(style: str, path: Path, asked: list[tuple[str, str, Row]]) -> list[Row]:
+    """Return rows of PROMPTS for (category, prompt, facts); a prompt that comes twice is two scenes.
+
+    Raises ValueError where there is none.
+    """
+    if not asked:
+        raise ValueError(f"{path} holds no prompt")
+    seen: Counter[tuple[str, str]] = Counter()
+    rows = []
+    for category, prompt, facts in asked:
+        scene_id = f"{style}-{category}-{digest([prompt, seen[category, prompt]])}"
+        seen[category, prompt] += 1
+        rows.append(
+            {
+                "prompt_id": digest([style, prompt, scene_id]),
+                "scene_id": scene_id,
+                "style": style,
+                "category": category,
+                "prompt": prompt,
+                "facts": json.dumps(facts),
+                "reference_key": None,
+            }
+        )
+    return rows

@@ -318,7 +318,7 @@ PROMPTS = _schema(
     _field(
         "style",
         pa.string(),
-        "original (as web texts) or descriptive; benchmark where the prompt is from a published file.",
+        "original (as web texts) or descriptive; t2i_compbench, geneval or drawbench where it is from a file.",
         nullable=False,
     ),
     _field(

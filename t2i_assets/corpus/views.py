@@ -49,7 +49,7 @@ FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "blends": (schemas.BLENDS, ("blends/[!.]*/[!.]*/[0-9]*.parquet",)),
     "consumer_blends": (schemas.BLENDS, ("blends/[!.]*/[!.]*/[!.]*/[0-9]*.parquet",)),
     "metrics": (schemas.METRICS, ("models/[!.]*/[!.]*/metrics.parquet",)),
-    "prompts": (schemas.PROMPTS, ("evals/evaluation_set/[!.]*/prompts.parquet",)),
+    "prompts": (schemas.PROMPTS, ("evals/prompts/[!.]*/prompts.parquet",)),
     "generated": (schemas.GENERATED, ("evals/generated_images/[!.]*/[0-9]*.parquet",)),
     "evals": (schemas.EVALS, ("evals/[!.]*/[!.]*/scores.parquet",)),
     "judges": (schemas.JUDGES, ("models/judge/[!.]*/judges.parquet",)),
@@ -369,14 +369,21 @@ VIEWS: tuple[View, ...] = (
         "From a score to what is behind it: the prompt, where the picture lies, the model and the blend it learned "
         "from. The captions of the blend are in the view model_captions.",
         """
+        WITH asked AS (
+            SELECT s.identity AS of_scores, p.prompt_id, p.prompt, p.facts, p.reference_key
+            FROM prompts AS p JOIN artifacts AS s ON s.path = p.artifact
+            UNION
+            SELECT s.inputs['evaluation_set'], p.prompt_id, p.prompt, p.facts, p.reference_key
+            FROM prompts AS p JOIN artifacts AS s ON s.path = p.artifact
+        )
         SELECT e.* EXCLUDE (artifact, current), p.prompt, p.facts, p.reference_key,
                i.path AS images, g.image_offset, g.image_bytes,
                m.path AS model_path, m.kind AS model_kind, m.inputs['caption_blend'] AS blend_digest,
                e.artifact, e.current
         FROM evals AS e
         JOIN artifacts AS a ON a.path = e.artifact
-        LEFT JOIN artifacts AS s ON s.asset = 'evaluation_set' AND s.identity = a.inputs['evaluation_set']
-        LEFT JOIN prompts AS p ON p.artifact = s.path AND p.prompt_id = e.prompt_id
+        LEFT JOIN asked AS p ON p.prompt_id = e.prompt_id
+          AND p.of_scores = coalesce(a.inputs['prompts'], a.inputs['evaluation_set'])
         LEFT JOIN artifacts AS i ON i.asset = 'generated_images' AND i.identity = a.inputs['generated_images']
         LEFT JOIN generated AS g ON g.artifact = i.path AND g.prompt_id = e.prompt_id AND g.seed = e.seed
         LEFT JOIN models AS m ON m.digest = e.model

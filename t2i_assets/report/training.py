@@ -14,7 +14,7 @@ ASSETS = (
     "caption_filter", "synthetic_captions", "caption_scores", "filtered_captions", "image_features",
     "semantic_duplicates", "contamination", "caption_blend", "clip_model",
     "clip_embeddings", "diffusion_prior", "autoregressive_prior", "autoencoder", "latents", "latent_diffusion",
-    "evaluation_set", "judge", "evaluation_clip", "generated_images", "real_features",
+    "evaluation_set", "prompts", "judge", "evaluation_clip", "generated_images", "real_features",
     "generated_features", "clip_score", "fid", "t2i_compbench",
     "clip_score_bounds", "fid_bounds", "t2i_compbench_bounds", "leaderboard",
 )  # fmt: skip

@@ -1,8 +1,7 @@
 """What the embedded web site and its evaluation set can be told."""
 
 import random
-from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -43,18 +42,6 @@ DRAWN = (
 left out, since flat shapes do nothing to each other: its prompts come from files."""
 
 
-class PromptFilesConfig(BaseModel):
-    """Prompts of published benchmarks, by path; they have no real pictures, so no ceiling and no floor."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    compbench: Path | None = Field(default=None, description="Directory of T2I-CompBench's {category}_{split}.txt.")
-    split: Literal["val", "train"] = Field(default="val", description="Split of T2I-CompBench.")
-    geneval: Path | None = Field(default=None, description="GenEval's evaluation_metadata.jsonl.")
-    drawbench: Path | None = Field(default=None, description="CSV with the columns Prompts and Category.")
-    limit: int | None = Field(default=None, gt=0, description="Most prompts of a category; null takes all.")
-
-
 class EvaluationSetConfig(BaseModel):
     """The evaluation set: prompts with facts, their real pictures, and pictures that train and test the judge."""
 
@@ -71,15 +58,12 @@ class EvaluationSetConfig(BaseModel):
         exclude_if=lambda value: value == CATEGORIES,
         description="Categories of scenes that are drawn: T2I-CompBench's but non_spatial, and geneval_… tasks.",
     )
-    prompt_files: PromptFilesConfig | None = Field(
-        default=None, exclude_if=lambda value: value is None, description="Prompts of published benchmarks beside them."
-    )
 
     @model_validator(mode="after")
     def _categories_can_be_drawn(self) -> Self:
         for category in self.categories:
             if category == "non_spatial":
-                raise ValueError("non_spatial: flat shapes do nothing to each other; take prompt_files.compbench")
+                raise ValueError("non_spatial: flat shapes do nothing to each other; take prompts.compbench")
             if category not in DRAWN:
                 raise ValueError(f"category {category!r} cannot be drawn: choose among {', '.join(DRAWN)}")
         return self

@@ -3,7 +3,8 @@
 Its scenes come from streams of their own, so that no scene of it is on the site. Categories follow T2I-CompBench
 (Huang et al. 2023, section 3): attribute binding (color, shape, texture), spatial relations, numeracy, and complex
 compositions of several attributes and relations; where asked for, relations in three dimensions as one thing covering
-another, and the tasks of GenEval (Ghosh et al. 2023). Prompts of published benchmarks come from their own files.
+another, and the tasks of GenEval (Ghosh et al. 2023). Prompts of published benchmarks come from files, and stand
+beside these in the asset ``prompts``: what trains judges and cleans blends depends on the embedded domain alone.
 """
 
 import json
@@ -17,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from t2i_assets.corpus.digests import caption_id, digest
-from t2i_assets.corpus.prompt_files import read_compbench, read_drawbench, read_geneval
 from t2i_assets.corpus.schemas import CAPTIONS, PROMPTS
 from t2i_assets.corpus.shards import ShardWriter
 from t2i_assets.corpus.tables import write_table
@@ -128,7 +128,6 @@ def _write_prompts(config: EvaluationSetConfig, directory: Path) -> int:
                     }
                     for style, (prompt, statement) in texts.items()
                 ]
-    rows += from_files(config)
     write_table(directory / "prompts.parquet", rows, PROMPTS)
     return len(rows)
 
@@ -139,18 +138,6 @@ def asked(category: str, statement: Statement) -> dict[str, Any]:
     if category != "geneval_counting":
         return facts
     return facts | {"excluded": [{"shape": m.shape, "count": m.count + 1} for m in statement.objects]}
-
-
-def from_files(config: EvaluationSetConfig) -> list[dict[str, Any]]:
-    """Return the prompts of published benchmarks that the config names."""
-    files = config.prompt_files
-    if files is None:
-        return []
-    return [
-        *(read_compbench(files.compbench, files.split, files.limit) if files.compbench is not None else ()),
-        *(read_geneval(files.geneval, files.limit) if files.geneval is not None else ()),
-        *(read_drawbench(files.drawbench, files.limit) if files.drawbench is not None else ()),
-    ]
 
 
 def _write_pool(config: EvaluationSetConfig, name: str, count: int, directory: Path) -> None:

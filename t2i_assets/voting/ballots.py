@@ -70,7 +70,7 @@ def ballots(home: Home, voter: str, question: str, style: str | None, recipes: S
         )
     prompts = {
         row["prompt_id"]: row
-        for row in read_rows(read_ref(home, "evaluation_set").path / "prompts.parquet", PROMPTS)
+        for row in read_rows(read_ref(home, "prompts").path / "prompts.parquet", PROMPTS)
         if style is None or row["style"] == style
     }
 

@@ -62,6 +62,7 @@ TABLES: list[tuple[str, str, str, pa.Schema]] = [
     ("clip_embeddings", RECIPE, "texts.parquet", TEXT_EMBEDDINGS),
     ("latents", "demo", "[0-9]*.parquet", LATENTS),
     ("evaluation_set", "_", "prompts.parquet", PROMPTS),
+    ("prompts", "_", "prompts.parquet", PROMPTS),
     ("evaluation_set", "_", "pool/[0-9]*.parquet", SAMPLES),
     ("generated_images", RECIPE, "[0-9]*.parquet", GENERATED),
     ("real_features", "_", "*/judge/[0-9]*.parquet", FEATURES),
@@ -147,7 +148,7 @@ def test_every_sample_has_both_synthetic_captions_and_each_caption_a_score(demo:
 
 
 def test_generated_images_are_one_per_prompt_with_the_same_noise_for_every_recipe(demo: DemoRun) -> None:
-    prompts = read_rows(read_ref(demo.home, "evaluation_set").path / "prompts.parquet", PROMPTS)
+    prompts = read_rows(read_ref(demo.home, "prompts").path / "prompts.parquet", PROMPTS)
     drawn = {
         recipe: {(row["prompt_id"], row["seed"]) for row in read_rows(_first(artifact.path), GENERATED)}
         for recipe, artifact in list_refs(demo.home, "generated_images").items()

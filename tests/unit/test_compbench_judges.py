@@ -23,7 +23,7 @@ from evaluation.models.answerer import (
 from evaluation.models.detector import DetectorConfig, DetectorNetwork, save_detector
 from t2i_assets.corpus.schemas import EVALS
 from t2i_assets.corpus.tables import read_rows
-from t2i_assets.synthweb.config import DRAWN, EvaluationSetConfig, PromptFilesConfig
+from t2i_assets.synthweb.config import DRAWN, EvaluationSetConfig
 from t2i_assets.synthweb.evaluation_set import shown, write_evaluation_set
 from t2i_assets.synthweb.scenes import BACKGROUNDS, COLORS, SHAPES, TEXTURES, sample_scene
 from training.job import Job
@@ -34,16 +34,12 @@ VOCABULARY = {"shape": SHAPES, "color": COLORS, "texture": TEXTURES, "background
 
 @pytest.fixture(scope="module")
 def evaluation_set(tmp_path_factory) -> Path:
-    """Scenes of every category that can be drawn, and prompts from files beside them."""
+    """Scenes of every category that can be drawn, with prompts in two styles."""
     root = tmp_path_factory.mktemp("evaluation_set")
-    (root / "color_val.txt").write_text("a green bench and a blue bowl\n")
-    (root / "drawbench.csv").write_text("Prompts,Category\nA red car.,Colors\n")
-    files = PromptFilesConfig(compbench=root, drawbench=root / "drawbench.csv")
-    config = EvaluationSetConfig(
-        scenes_per_category=4, pool_images=1, heldout_images=1, categories=DRAWN, prompt_files=files
-    )
-    write_evaluation_set(config, root / "set")
-    return root / "set"
+    write_evaluation_set(EvaluationSetConfig(
+        scenes_per_category=4, pool_images=1, heldout_images=1, categories=DRAWN
+    ), root)  # fmt: skip
+    return root
 
 
 def scored(evaluation_set: Path, out: Path, config: CompBenchConfig, earlier: list[Path]) -> tuple[list[dict], dict]:
@@ -59,7 +55,7 @@ def test_the_pixel_judge_scores_every_category_that_can_be_drawn_from_ceiling_to
     rows, final = scored(evaluation_set, tmp_path / "first", config, [])
     assert {row["category"] for row in rows} == set(DRAWN)
     assert {row["scorer"] for row in rows} == {"pixels-1"}
-    assert {row["style"] for row in rows} == {"original", "descriptive"}  # prompts from files have no real picture
+    assert {row["style"] for row in rows} == {"original", "descriptive"}
     for style in ("original", "descriptive"):
         ceilings = [final[f"ceiling/{style}/{category}"] for category in DRAWN]
         floors = [final[f"floor/{style}/{category}"] for category in DRAWN]

@@ -1,105 +1,166 @@
 """Prompts of published benchmarks, read from files in their own formats."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from t2i_assets.corpus.prompt_files import read_compbench, read_drawbench, read_geneval
-from t2i_assets.corpus.schemas import PROMPTS
-from t2i_assets.corpus.tables import read_rows
-from t2i_assets.synthweb.config import CATEGORIES, DRAWN, EvaluationSetConfig, PromptFilesConfig
-from t2i_assets.synthweb.evaluation_set import write_evaluation_set
+from t2i_assets.config import SettingsError, load_settings
+from t2i_assets.corpus.prompt_files import (
+    PromptFilesConfig,
+    read_compbench,
+    read_drawbench,
+    read_geneval,
+    read_prompt_files,
+    states_interaction,
+)
 
-GENEVAL = [
-    {"tag": "counting", "include": [{"class": "clock", "count": 3}], "exclude": [{"class": "clock", "count": 4}],
-     "prompt": "a photo of three clocks"},
-    {"tag": "position",
-     "include": [{"class": "bench", "count": 1}, {"class": "dog", "count": 1, "position": ["right of", 0]}],
-     "prompt": "a photo of a dog right of a bench"},
-    {"tag": "color_attr",
-     "include": [{"class": "cow", "count": 1, "color": "green"}, {"class": "cup", "count": 1, "color": "red"}],
-     "prompt": "a photo of a green cow and a red cup"},
-]  # fmt: skip
+COUNTING = {
+    "tag": "counting", "include": [{"class": "clock", "count": 3}], "exclude": [{"class": "clock", "count": 4}],
+    "prompt": "a photo of three clocks",
+}  # fmt: skip
+POSITION = {
+    "tag": "position", "prompt": "a photo of a dog right of a bench",
+    "include": [{"class": "bench", "count": 1}, {"class": "dog", "count": 1, "position": ["right of", 0]}],
+}  # fmt: skip
+COLORS = {
+    "tag": "color_attr", "prompt": "a photo of a green cow and a red cup",
+    "include": [{"class": "cow", "count": 1, "color": "green"}, {"class": "cup", "count": 1, "color": "red"}],
+}  # fmt: skip
+SPATIAL, ACTING = "The red hat is on the top of the box.", "The tall man is walking a dog"
+BOTH = "The tall man near the red box is walking a dog"
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path) -> PromptFilesConfig:
     (tmp_path / "color_val.txt").write_text("a green bench and a blue bowl\n\na red apple and a yellow vase\n")
     (tmp_path / "non_spatial_val.txt").write_text("A person is reading a book.\n")
-    spatial, acting = "The red hat is on the top of the box.", "The tall man is walking a dog"
-    both = "The tall man near the red box is walking a dog"
-    (tmp_path / "complex_val.txt").write_text(f"{spatial}\n{acting}\n{both}\n")
-    for kind, text in (("spatial", spatial), ("action", acting), ("spatialaction", both)):
+    (tmp_path / "complex_val.txt").write_text(f"{SPATIAL}\n{ACTING}\n{BOTH}\n")
+    for kind, text in (("spatial", SPATIAL), ("action", ACTING), ("spatialaction", BOTH)):
         (tmp_path / f"complex_val_{kind}.txt").write_text(f"{text}\n")
-    (tmp_path / "geneval.jsonl").write_text("".join(json.dumps(value) + "\n" for value in GENEVAL))
+    lines = "".join(json.dumps(value) + "\n" for value in (COUNTING, POSITION, COLORS))
+    (tmp_path / "geneval.jsonl").write_text(lines)
     (tmp_path / "drawbench.csv").write_text('Prompts,Category\nA red car.,Colors\n"One cat, two dogs.",Counting\n')
-    return tmp_path
+    return PromptFilesConfig(
+        compbench=tmp_path, geneval=tmp_path / "geneval.jsonl", drawbench=tmp_path / "drawbench.csv"
+    )
 
 
-def test_compbench_gives_one_prompt_a_line_and_complex_prompts_their_parts(files):
-    rows = list(read_compbench(files, "val", None))
+def test_each_benchmark_is_a_style_of_its_own_without_real_pictures(files: PromptFilesConfig) -> None:
+    rows = read_prompt_files(files)
+    assert [row["style"] for row in rows] == ["t2i_compbench"] * 6 + ["geneval"] * 3 + ["drawbench"] * 2
+    assert {row["reference_key"] for row in rows} == {None}
+    assert len({row["prompt_id"] for row in rows}) == len({row["scene_id"] for row in rows}) == len(rows)
+
+
+def test_limit_keeps_the_first_of_each_category(files: PromptFilesConfig) -> None:
+    every, first = read_prompt_files(files), read_prompt_files(files.model_copy(update={"limit": 1}))
+    kept = {row["category"]: row for row in reversed(every)}
+    assert first == sorted(kept.values(), key=every.index)
+
+
+def test_compbench_gives_one_prompt_a_line_and_complex_prompts_their_parts(files: PromptFilesConfig) -> None:
+    assert files.compbench is not None
+    rows = read_compbench(files.compbench, "val")
     assert [row["category"] for row in rows] == ["color", "color", "non_spatial", "complex", "complex", "complex"]
     assert rows[1]["prompt"] == "a red apple and a yellow vase"
     assert [json.loads(row["facts"])["parts"] for row in rows[3:]] == [["spatial"], ["action"], ["spatial", "action"]]
-    assert len({row["prompt_id"] for row in rows}) == len(rows)
-    assert [row["prompt"] for row in read_compbench(files, "val", 1)][:2] == [
-        "a green bench and a blue bowl", "A person is reading a book.",
-    ]  # fmt: skip
     with pytest.raises(ValueError, match="no file named"):
-        list(read_compbench(files, "train", None))
+        read_compbench(files.compbench, "train")
+    for path in files.compbench.glob("*_val.txt"):
+        path.write_text("\n")
+    with pytest.raises(ValueError, match="holds no prompt"):
+        read_compbench(files.compbench, "val")
 
 
-def test_geneval_declares_objects_counts_relation_and_what_is_one_too_many(files):
-    counting, position, colors = (json.loads(row["facts"]) for row in read_geneval(files / "geneval.jsonl", None))
+def test_a_line_that_joins_makes_no_other_prompt_new_and_one_that_comes_twice_is_two(files: PromptFilesConfig) -> None:
+    assert files.compbench is not None
+    before = {row["prompt_id"] for row in read_compbench(files.compbench, "val")}
+    colors = files.compbench / "color_val.txt"
+    colors.write_text(f"a new pink shoe\n{colors.read_text()}a red apple and a yellow vase\n")
+    after = read_compbench(files.compbench, "val")
+    fresh = [row["prompt"] for row in after if row["prompt_id"] not in before]
+    assert fresh == ["a new pink shoe", "a red apple and a yellow vase"]
+    assert len({row["prompt_id"] for row in after}) == len(after)
+
+
+def test_interactions_are_stated_by_files_alone(files: PromptFilesConfig) -> None:
+    stated = [row["category"] for row in read_prompt_files(files) if states_interaction(row)]
+    assert stated == ["non_spatial", "complex", "complex", "complex"]
+    assert not states_interaction({"style": "descriptive", "category": "complex"})
+
+
+def test_geneval_declares_objects_counts_relation_and_what_is_one_too_many(files: PromptFilesConfig) -> None:
+    assert files.geneval is not None
+    counting, position, colors = (json.loads(row["facts"]) for row in read_geneval(files.geneval))
     assert counting["objects"] == [{"shape": "clock", "color": None, "count": 3}]
     assert counting["excluded"] == [{"shape": "clock", "count": 4}]
     assert position["relation"] == {"kind": "right of", "subject": 1, "object": 0}
     assert [thing["color"] for thing in colors["objects"]] == ["green", "red"]
 
 
-def test_a_line_that_is_no_prompt_of_geneval_is_named(files):
-    path = files / "broken.jsonl"
-    path.write_text(json.dumps(GENEVAL[0]) + '\n{"tag": "counting", "prompt": "x", "include": []}\n')
-    with pytest.raises(ValueError, match=r"broken\.jsonl, line 2"):
-        list(read_geneval(path, None))
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"include": []}, "include"),
+        ({"tag": "mood"}, "tag"),
+        ({"prompt": None}, "prompt"),
+        ({"include": [{"class": "dog", "count": 0}]}, r"include\.0\.count"),
+        ({"include": [{"class": "dog", "colour": "red"}]}, r"include\.0\.colour"),
+        ({"include": [{"class": "dog", "position": ["beside", 0]}]}, r"include\.0\.position"),
+        ({"include": [{"class": "dog", "position": ["left of", 7]}]}, "names clause 7"),
+        ({"include": [{"class": "dog", "position": ["left of", 0]}]}, "names clause 0"),
+        ({"include": [{"class": "dog", "position": ["left of", 1 - n]} for n in (0, 1)]}, "only one clause"),
+        ({"exclude": [{"class": "dog"}]}, r"exclude\.0\.count"),
+    ],
+)
+def test_a_line_that_is_no_prompt_of_geneval_is_named(tmp_path: Path, wrong: dict, message: str) -> None:
+    path = tmp_path / "broken.jsonl"
+    path.write_text(f"{json.dumps(COUNTING)}\n\n{json.dumps(COUNTING | wrong)}\n")
+    with pytest.raises(ValueError, match=rf"broken\.jsonl, line 3: not a prompt of GenEval: .*{message}"):
+        read_geneval(path)
 
 
-def test_drawbench_keeps_its_categories_and_needs_its_columns(files):
-    rows = list(read_drawbench(files / "drawbench.csv", None))
+def test_a_line_that_is_no_json_and_a_file_that_is_no_text_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.jsonl"
+    path.write_text("a photo of a dog\n")
+    with pytest.raises(ValueError, match=r"broken\.jsonl, line 1: .*JSON"):
+        read_geneval(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"broken\.jsonl is not UTF-8"):
+        read_geneval(path)
+
+
+def test_drawbench_keeps_its_categories_with_or_without_a_byte_order_mark(files: PromptFilesConfig) -> None:
+    assert files.drawbench is not None
+    rows = read_drawbench(files.drawbench)
     assert [row["category"] for row in rows] == ["drawbench_colors", "drawbench_counting"]
     assert rows[1]["prompt"] == "One cat, two dogs."
-    (files / "other.csv").write_text("text\nA car\n")
-    with pytest.raises(ValueError, match="columns Prompts and Category"):
-        list(read_drawbench(files / "other.csv", None))
+    files.drawbench.write_text(f"\ufeff{files.drawbench.read_text()}")
+    assert read_drawbench(files.drawbench) == rows
 
 
-def test_prompts_from_files_stand_beside_the_drawn_ones_without_a_picture(files, tmp_path):
-    config = EvaluationSetConfig(
-        scenes_per_category=2,
-        pool_images=2,
-        heldout_images=2,
-        categories=("color", "3d_spatial", "geneval_counting"),
-        prompt_files=PromptFilesConfig(compbench=files, geneval=files / "geneval.jsonl"),
-    )
-    summary = write_evaluation_set(config, tmp_path / "set")
-    rows = read_rows(tmp_path / "set" / "prompts.parquet", PROMPTS)
-    assert summary["prompts"] == len(rows) == 2 * 2 * 3 + 6 + 3
-    assert {row["reference_key"] is None for row in rows if row["style"] == "benchmark"} == {True}
-    assert all(row["reference_key"] for row in rows if row["style"] != "benchmark")
-    counted = [json.loads(row["facts"]) for row in rows if row["category"] == "geneval_counting"]
-    asked = [facts for facts in counted if facts["objects"][0].get("color") is not None or "background" in facts]
-    assert all(facts["excluded"][0]["count"] == facts["objects"][0]["count"] + 1 for facts in asked)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("text\nA car\n", r"columns Prompts and Category"),
+        ("Prompts,Category\nA car,Colors\nA dog\n", r"\.csv, line 3: no category"),
+        ("Prompts,Category\n ,Colors\n", r"\.csv, line 2: no prompt"),
+        ("Prompts,Category\n", "holds no prompt"),
+    ],
+)
+def test_a_table_that_is_not_like_drawbench_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "other.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_drawbench(tmp_path / "other.csv")
 
 
-def test_new_fields_leave_the_identity_of_the_default_set_as_it_was():
-    names = {"seed", "scenes_per_category", "pool_images", "heldout_images", "image_size"}
-    assert set(EvaluationSetConfig().model_dump(mode="json")) == names
-    assert set(EvaluationSetConfig(categories=DRAWN).model_dump(mode="json")) == {*names, "categories"}
-    assert EvaluationSetConfig().categories == CATEGORIES
-
-
-def test_interactions_cannot_be_drawn_and_the_message_says_where_they_come_from():
-    with pytest.raises(ValueError, match=r"flat shapes do nothing to each other; take prompt_files\.compbench"):
-        EvaluationSetConfig(categories=("non_spatial",))
-    with pytest.raises(ValueError, match="'mood' cannot be drawn"):
-        EvaluationSetConfig(categories=("mood",))
+def test_a_path_may_begin_at_home_and_a_mistyped_one_is_told_with_the_configuration(
+    files: PromptFilesConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert PromptFilesConfig(geneval=Path("~/geneval.jsonl")).geneval == files.geneval
+    with pytest.raises(SettingsError, match=r"prompts.*geneval: there is no file .*/genevil\.jsonl"):
+        load_settings().section("prompts", {"geneval": "~/genevil.jsonl"})
+    with pytest.raises(SettingsError, match="compbench: there is no directory"):
+        load_settings().section("prompts", {"compbench": str(files.geneval)})

@@ -9,7 +9,7 @@ from t2i_assets.corpus.digests import tree_digest
 from t2i_assets.corpus.schemas import CAPTIONS, PROMPTS
 from t2i_assets.corpus.shards import iter_images, read_samples, verify
 from t2i_assets.corpus.tables import read_rows
-from t2i_assets.synthweb.config import EvaluationSetConfig, SiteConfig, stream
+from t2i_assets.synthweb.config import DRAWN, EvaluationSetConfig, SiteConfig, stream
 from t2i_assets.synthweb.evaluation_set import CATEGORIES, original_statement, scene_of, write_evaluation_set
 from t2i_assets.synthweb.language import holds, read
 from t2i_assets.synthweb.site import build_site
@@ -124,3 +124,27 @@ def test_no_scene_is_on_the_site_of_the_same_seed():
     for category in CATEGORIES:
         for number in range(40):
             assert scene_of(category, stream(CONFIG.seed, "evaluation", category, number)) not in site
+
+
+def test_in_counting_as_geneval_does_one_more_object_is_one_too_many(tmp_path):
+    config = EvaluationSetConfig(
+        scenes_per_category=4, pool_images=1, heldout_images=1, categories=("geneval_counting",)
+    )
+    write_evaluation_set(config, tmp_path)
+    for row in read_rows(tmp_path / "prompts.parquet", PROMPTS):
+        facts = json.loads(row["facts"])
+        assert [one["count"] for one in facts["excluded"]] == [one["count"] + 1 for one in facts["objects"]]
+
+
+def test_new_fields_leave_the_identity_of_the_default_set_as_it_was():
+    names = {"seed", "scenes_per_category", "pool_images", "heldout_images", "image_size"}
+    assert set(EvaluationSetConfig().model_dump(mode="json")) == names
+    assert set(EvaluationSetConfig(categories=DRAWN).model_dump(mode="json")) == {*names, "categories"}
+    assert EvaluationSetConfig().categories == CATEGORIES
+
+
+def test_interactions_cannot_be_drawn_and_the_message_says_where_they_come_from():
+    with pytest.raises(ValueError, match=r"flat shapes do nothing to each other; take prompts\.compbench"):
+        EvaluationSetConfig(categories=("non_spatial",))
+    with pytest.raises(ValueError, match="'mood' cannot be drawn"):
+        EvaluationSetConfig(categories=("mood",))

@@ -8,7 +8,8 @@ import dagster as dg
 from t2i_assets.assets.captioner import caption_filter, captioner, human_captions, tokenizer, trained_on_pairs
 from t2i_assets.assets.claims.group import CONFIG, GROUP, TRAINED
 from t2i_assets.assets.crawl import shards
-from t2i_assets.assets.evals import evaluation_clip, evaluation_set
+from t2i_assets.assets.evals import evaluation_clip
+from t2i_assets.assets.prompts import evaluation_set
 from t2i_assets.claims import trials
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.jobs import JOB_VERSIONS, run_job

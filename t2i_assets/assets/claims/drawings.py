@@ -5,9 +5,11 @@ import dagster as dg
 from t2i_assets.assets.blend import caption_blend
 from t2i_assets.assets.claims.group import CONFIG, GROUP, TRAINED
 from t2i_assets.assets.diffusion import LATENTS, OF_TEXT_ENCODER, TEXT_STATES, trained_diffusion
-from t2i_assets.assets.evals import METRICS, OF_FEATURES, VERSIONS, drawn, evaluation_set, judge, scored
+from t2i_assets.assets.evals import METRICS, OF_FEATURES, VERSIONS, judge, looks_with, scored
 from t2i_assets.assets.features import FEATURES_VERSION, encoded
+from t2i_assets.assets.generated import drawn
 from t2i_assets.assets.models import autoregressive_prior, clip_embeddings, clip_model, diffusion_prior, trained_prior
+from t2i_assets.assets.prompts import prompts
 from t2i_assets.claims import drawings
 from t2i_assets.config import load_settings
 from t2i_assets.jobs import JOB_VERSIONS
@@ -61,7 +63,7 @@ def prior_replicate(context: dg.AssetExecutionContext, pipeline: Pipeline, confi
     **TRAINED,
     partitions_def=every_drawing,
     deps=[
-        evaluation_set,
+        prompts,
         dg.AssetDep(diffusion_replicate, partition_mapping=of_model),
         dg.AssetDep(prior_replicate, partition_mapping=of_prior),
         *(
@@ -106,7 +108,7 @@ def _metric(metric: str) -> dg.AssetsDefinition:
         **GROUP,
         partitions_def=every_drawing,
         deps=[
-            *(drawing, evaluation_set, METRICS[metric]),
+            *(drawing, *looks_with(metric)),
             *([drawing_features] if metric in OF_FEATURES else []),
             dg.AssetDep(diffusion_replicate, partition_mapping=of_model),
         ],
