@@ -6,7 +6,7 @@ counts how often i was preferred to j and a tie is half a win for both. (The exp
 differences matter, so ratings are moved to a mean of 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -93,6 +93,23 @@ def rate(votes: Sequence[Vote], *, resamples: int, interval: float, seed: int) -
     return sorted(ratings, key=lambda rating: -rating.elo.value)
 
 
+def comparable(votes: Iterable[Vote]) -> list[frozenset[str]]:
+    """Return the players in sets, the largest within which all ratings are finite, in order of their first names.
+
+    Of two players in one set each reaches the other by a chain of wins or ties (Ford 1957); a set of one has no rating.
+    """
+    votes = list(votes)
+    players = sorted({name for vote in votes for name in (vote.first, vote.second)})
+    place = {name: i for i, name in enumerate(players)}
+    wins = np.zeros((len(players), len(players)))
+    for vote in votes:
+        wins[place[vote.first], place[vote.second]] += vote.score
+        wins[place[vote.second], place[vote.first]] += 1 - vote.score
+    reach = _reach(wins)
+    sets = {frozenset(np.flatnonzero(both).tolist()) for both in reach & reach.T}
+    return [frozenset(players[i] for i in members) for members in sorted(sets, key=min)]
+
+
 def _intervals(wins: Array, resamples: int, interval: float, seed: int) -> list[tuple[float | None, float | None]]:
     clusters, players, _ = wins.shape
     if clusters < 2:
@@ -108,10 +125,15 @@ def _intervals(wins: Array, resamples: int, interval: float, seed: int) -> list[
 
 def _bounded(wins: Array) -> NDArray[np.bool_]:
     """Return for matrices [R, M, M] whether each player reaches every other by wins (Ford 1957): ratings are finite."""
+    return np.asarray(_reach(wins).all(axis=(1, 2)))
+
+
+def _reach(wins: Array) -> NDArray[np.bool_]:
+    """Return for matrices [..., M, M] who reaches whom by a chain of wins."""
     reach = (wins > 0) | np.eye(wins.shape[-1], dtype=bool)
     for _ in range(wins.shape[-1].bit_length()):
         reach = reach @ reach
-    return np.asarray(reach.all(axis=(1, 2)))
+    return reach
 
 
 def _unbounded(players: list[str], wins: Array) -> str:

@@ -64,6 +64,10 @@ class Home:
         return self.root / "votes"
 
     @property
+    def elo(self) -> Path:
+        return self.votes / "elo.parquet"
+
+    @property
     def purges(self) -> Path:
         return self.root / "purges"
 

@@ -496,6 +496,32 @@ VOTES = _schema(
     _field("seconds", pa.float64(), "From first showing to vote; null where it was shown before a restart."),
 )
 
+ELO = _schema(
+    "elo",
+    "Ratings that people's votes give, as they stood when they were last taken.",
+    _field("question", pa.string(), "What was asked.", nullable=False),
+    _field("style", pa.string(), "Style of the prompts.", nullable=False),
+    _field(
+        "ranking",
+        pa.int64(),
+        "Ratings compare within one ranking of a question and style; 1 has the latest vote; null without a rating.",
+    ),
+    _field("recipe", pa.string(), "Blend the model was trained on.", nullable=False),
+    _field("model", pa.string(), "Digest of the diffusion model.", nullable=False),
+    _field(
+        "elo",
+        pa.float64(),
+        "Rating by GLIDE's formula, 0 in the mean of a ranking; null where none is finite: all won or all lost.",
+    ),
+    _field("low", pa.float64(), "Lower end of the 95 % interval, resampled over scenes; null where unknown."),
+    _field("high", pa.float64(), "Upper end of the 95 % interval."),
+    _field("votes", pa.int64(), "Votes on the model's pictures.", nullable=False),
+    _field("scenes", pa.int64(), "Scenes that these votes are on.", nullable=False),
+    _field("voters", pa.int64(), "People behind the ranking.", nullable=False),
+    _field("warning", pa.string(), "Why the rating is to be read with care, or there is none; else null."),
+    _field("rated_at", pa.float64(), "Seconds since 1970.", nullable=False),
+)
+
 ALL = (
     LEDGER,
     REQUESTS,
@@ -524,4 +550,5 @@ ALL = (
     JUDGES,
     LEADERBOARD,
     VOTES,
+    ELO,
 )

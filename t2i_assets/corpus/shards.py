@@ -23,8 +23,8 @@ from typing import Any, BinaryIO, Self, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from t2i_assets.corpus.schemas import SAMPLES
-from t2i_assets.corpus.tables import as_table, read_table, write_table
+from t2i_assets.corpus.schemas import GENERATED, SAMPLES
+from t2i_assets.corpus.tables import as_table, read_rows, read_table, write_table
 
 SHARD_GLOB = "[0-9]" * 5 + ".parquet"
 _RECORD = tarfile.RECORDSIZE
@@ -124,6 +124,12 @@ def read_samples(directory: Path) -> pa.Table:
     """Return the sidecar rows (SAMPLES) of every shard in ``directory``, in order of shard and offset."""
     files = sorted(Path(directory).glob(SHARD_GLOB))
     return pa.concat_tables([read_table(file, SAMPLES) for file in files]) if files else SAMPLES.empty_table()
+
+
+def generated_rows(directory: Path) -> list[dict[str, Any]]:
+    """Return the rows of GENERATED of a directory, each with the ``shard`` that holds its image."""
+    tables = sorted(Path(directory).glob(SHARD_GLOB))
+    return [{**row, "shard": f"{table.stem}.tar"} for table in tables for row in read_rows(table, GENERATED)]
 
 
 def read_image(directory: Path, row: Mapping[str, Any]) -> bytes:

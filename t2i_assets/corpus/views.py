@@ -55,6 +55,7 @@ FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "judges": (schemas.JUDGES, ("models/judge/[!.]*/judges.parquet",)),
     "leaderboard": (schemas.LEADERBOARD, ("evals/leaderboard/[!.]*/leaderboard.parquet",)),
     "votes": (schemas.VOTES, ("votes/[!.]*/[!.]*.parquet",)),
+    "elo": (schemas.ELO, ("votes/elo[.]parquet",)),
 }
 """Tables on disk: their schema and where their files lie, relative to the home."""
 
@@ -431,6 +432,17 @@ VIEWS: tuple[View, ...] = (
         },
     ),
     View("votes", _about(schemas.VOTES), "SELECT * EXCLUDE (filename) FROM {votes}", schemas.VOTES),
+    View(
+        "elo",
+        "Ratings that people's votes give, as they stood when `t2i vote` last ended, or the catalog was last made.",
+        """
+        SELECT * EXCLUDE (filename, rated_at), to_timestamp(rated_at) AS rated_at,
+               model IN (SELECT digest FROM refs WHERE asset = 'latent_diffusion') AS current
+        FROM {elo}
+        """,
+        schemas.ELO,
+        {"rated_at": "When.", "current": "Whether it is the model that its recipe holds now."},
+    ),
     View(
         "funnel",
         "From page URLs to training samples: how many passed each stage, and why the others did not.",

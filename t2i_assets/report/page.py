@@ -25,7 +25,7 @@ from t2i_assets.report.tics import Writing, writing
 from t2i_assets.report.told import FACETS, Told, told
 from t2i_assets.report.training import Made, Panel, judge_accuracy, made, panels
 from t2i_assets.report.truth import Measured, against_the_truth
-from t2i_assets.voting.tally import Tally, tally
+from t2i_assets.voting.tally import Tally, ratings
 
 PROMPTS_PER_CATEGORY = 3
 BEST_AND_WORST = 3
@@ -86,7 +86,7 @@ def gather(found: Evidence) -> Page:
         drawn={style: drawn_prompts(found, style, PROMPTS_PER_CATEGORY) for style in STYLES},
         behind=behind,
         places=leads_to(behind),
-        votes=tally(found.rows("SELECT * FROM votes ORDER BY vote")),
+        votes=ratings(found.home),
         panels=panels(found, named),
         judge=judge_accuracy(found),
         judges=judge_bench(found),

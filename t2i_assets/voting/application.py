@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -32,6 +32,7 @@ def application(ballots: list[Ballot], box: BallotBox, question: str) -> web.App
     app.router.add_get("/ballot", booth.ballot)
     app.router.add_get("/picture/{ballot}/{side:left|right}", booth.picture)
     app.router.add_post("/vote", booth.vote)
+    app.router.add_post("/skip", booth.skip)
     return app
 
 
@@ -43,6 +44,7 @@ class Booth:
         self._box, self._question = box, question
         self._token = secrets.token_urlsafe()
         self._shown: dict[str, float] = {}
+        self._skipped: set[str] = set()
 
     async def page(self, _: web.Request) -> web.Response:
         """Return the page; its own style and script are the only ones that run in it."""
@@ -55,14 +57,16 @@ class Booth:
         return web.Response(text=text, content_type="text/html", headers={**headers, "Cache-Control": "no-store"})
 
     async def ballot(self, _: web.Request) -> web.Response:
-        """Return the next ballot without a vote; null where there is none."""
+        """Return the next ballot that was neither voted on nor skipped since the start; null where there is none."""
         done = self._box.names() & self._ballots.keys()
-        ballot = next((ballot for name, ballot in self._ballots.items() if name not in done), None)
-        counts = {"done": len(done), "of": len(self._ballots), "question": self._question}
+        passed = done | self._skipped
+        ballot = next((ballot for name, ballot in self._ballots.items() if name not in passed), None)
+        counts = {"done": len(done), "of": len(self._ballots), "skipped": len(passed) - len(done)}
+        told = {**counts, "question": self._question}
         if ballot is None:
-            return web.json_response({**counts, "ballot": None})
+            return web.json_response({**told, "ballot": None})
         self._shown.setdefault(ballot.name, time.monotonic())
-        return web.json_response({**counts, "ballot": ballot.name, "prompt": ballot.prompt["prompt"]})
+        return web.json_response({**told, "ballot": ballot.name, "prompt": ballot.prompt["prompt"]})
 
     async def picture(self, request: web.Request) -> web.Response:
         """Return one side's picture."""
@@ -75,18 +79,32 @@ class Booth:
 
     async def vote(self, request: web.Request) -> web.Response:
         """Keep a vote and say whether it was the first on its ballot."""
-        if not secrets.compare_digest(request.headers.get(TOKEN, "").encode(), self._token.encode()):
-            raise web.HTTPForbidden(text="the vote does not come from this page")
-        try:
-            told = json.loads(await request.text())
-            name, choice = told["ballot"], told["choice"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise web.HTTPBadRequest(text="a vote names its ballot and a choice") from error
+        told = await self._told(request)
+        choice = told.get("choice")
         if choice not in CHOICES:
             raise web.HTTPBadRequest(text=f"a choice is one of {', '.join(CHOICES)}")
-        ballot, shown = self._known(name), self._shown.get(str(name))
+        ballot = self._known(told.get("ballot"))
+        shown = self._shown.get(ballot.name)
         seconds = None if shown is None else time.monotonic() - shown
         return web.json_response({"counted": self._box.put(ballot, self._question, cast(Choice, choice), seconds)})
+
+    async def skip(self, request: web.Request) -> web.Response:
+        """Pass over a ballot, until the page is served anew: a picture that does not load holds up no other."""
+        ballot = self._known((await self._told(request)).get("ballot"))
+        self._skipped.add(ballot.name)
+        return web.json_response({"skipped": True})
+
+    async def _told(self, request: web.Request) -> dict[str, Any]:
+        """Return what the page tells: a JSON object, whatever charset its header claims."""
+        if not secrets.compare_digest(request.headers.get(TOKEN, "").encode(), self._token.encode()):
+            raise web.HTTPForbidden(text="this does not come from this page")
+        try:
+            told = json.loads(await request.read())
+        except (ValueError, RecursionError) as error:
+            raise web.HTTPBadRequest(text="the body is no JSON") from error
+        if not isinstance(told, dict):
+            raise web.HTTPBadRequest(text="the body is no JSON object")
+        return told
 
     def _known(self, name: object) -> Ballot:
         if not isinstance(name, str) or name not in self._ballots:

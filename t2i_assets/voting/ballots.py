@@ -4,16 +4,17 @@ A ballot's name is a digest of the voter, the question and both pictures, so tha
 twice of one voter, and that a page which shows the name tells nothing of the models.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-from t2i_assets.corpus.artifacts import MissingArtifactError, list_refs, read_ref
+from t2i_assets.corpus.artifacts import Artifact, MissingArtifactError, list_refs, read_ref
 from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.home import Home
-from t2i_assets.corpus.schemas import GENERATED, PROMPTS
+from t2i_assets.corpus.schemas import PROMPTS
+from t2i_assets.corpus.shards import generated_rows, read_image
 from t2i_assets.corpus.tables import read_rows
 
 Side = Literal["left", "right"]
@@ -28,15 +29,12 @@ class Picture:
     model: str
     images: str
     key: str
-    tar: Path
-    offset: int
-    size: int
+    directory: Path
+    place: Mapping[str, Any]
 
     def read(self) -> bytes:
         """Return the encoded image."""
-        with self.tar.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
+        return read_image(self.directory, self.place)
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,13 @@ class Ballot:
 
 
 def ballots(home: Home, voter: str, question: str, style: str | None, recipes: Sequence[str] = ()) -> list[Ballot]:
-    """Return every comparison that this voter can make, in an order of the voter's own.
+    """Return every comparison that this voter can make, in an order of the voter's own; there is at least one.
 
-    Raises MissingArtifactError where there are no pictures of two models, ValueError where a recipe has none.
+    Raises MissingArtifactError where there are no pictures of two models, or none of a prompt that both drew;
+    ValueError where a recipe has none, or no prompt is of the style.
     """
     drawn = {
-        recipe: (artifact, {(row["prompt_id"], row["seed"]): row for row in read_rows(artifact.path, GENERATED)})
+        recipe: _pictures(recipe, artifact)
         for recipe, artifact in list_refs(home, "generated_images").items()
         if not recipes or recipe in recipes
     }
@@ -68,31 +67,35 @@ def ballots(home: Home, voter: str, question: str, style: str | None, recipes: S
             f"a vote needs pictures of two models, and {home.root} has those of {len(drawn)}: materialize "
             "generated_images for another recipe"
         )
-    prompts = {
-        row["prompt_id"]: row
-        for row in read_rows(read_ref(home, "prompts").path / "prompts.parquet", PROMPTS)
-        if style is None or row["style"] == style
+    prompts = _prompts(home, style)
+    found = [
+        _ballot(voter, question, prompts[prompt], seed, (ours[prompt, seed], theirs[prompt, seed]))
+        for ours, theirs in combinations(drawn.values(), 2)
+        for prompt, seed in ours.keys() & theirs.keys()
+        if prompt in prompts
+    ]
+    if not found:
+        raise MissingArtifactError(
+            "no two models have drawn the same of these prompts from the same seed: materialize generated_images "
+            "again, which draws the prompts as they are now"
+        )
+    return sorted(found, key=lambda ballot: digest(["order", ballot.name]))
+
+
+def _prompts(home: Home, style: str | None) -> dict[str, Row]:
+    prompts = read_rows(read_ref(home, "prompts").path / "prompts.parquet", PROMPTS)
+    styles = sorted({row["style"] for row in prompts})
+    if style is not None and style not in styles:
+        raise ValueError(f"there are no prompts of style {style!r}: those there are have {', '.join(styles)}")
+    return {row["prompt_id"]: row for row in prompts if style in (None, row["style"])}
+
+
+def _pictures(recipe: str, images: Artifact) -> dict[tuple[str, int], Picture]:
+    """Return a model's pictures by prompt and seed."""
+    return {
+        (row["prompt_id"], row["seed"]): Picture(recipe, row["model"], images.digest, row["key"], images.path, row)
+        for row in generated_rows(images.path)
     }
-
-    def every() -> Iterator[Ballot]:
-        for (recipe, (artifact, ours)), (other, (others, theirs)) in combinations(drawn.items(), 2):
-            for at in ours.keys() & theirs.keys():
-                if at[0] in prompts:
-                    pair = [
-                        Picture(
-                            name,
-                            row["model"],
-                            images.digest,
-                            row["key"],
-                            images.path / "00000.tar",
-                            row["image_offset"],
-                            row["image_bytes"],
-                        )
-                        for name, images, row in ((recipe, artifact, ours[at]), (other, others, theirs[at]))
-                    ]
-                    yield _ballot(voter, question, prompts[at[0]], at[1], pair)
-
-    return sorted(every(), key=lambda ballot: digest(["order", ballot.name]))
 
 
 def _ballot(voter: str, question: str, prompt: Row, seed: int, pair: Sequence[Picture]) -> Ballot:

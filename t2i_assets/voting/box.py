@@ -1,23 +1,29 @@
 """The ballot box: each vote is a file of its own that appears whole, once, and is never written again.
 
 A kill loses at most the vote that was on its way; a vote that comes twice, from an impatient finger, another tab or
-another process, counts once.
+another process, counts once. A vote that a failing disk cut short is set aside and its ballot asked again.
 """
 
+import logging
 import os
 import re
 import time
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import pyarrow as pa
+
+from t2i_assets.corpus.artifacts import locked
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.schemas import VOTES
-from t2i_assets.corpus.tables import read_table, write_table
+from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.voting.ballots import Ballot
 
 Choice = Literal["left", "right", "tie"]
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 VOTER = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+
+log = logging.getLogger(__name__)
 
 
 class BallotBox:
@@ -47,21 +53,35 @@ class BallotBox:
                 f"{side}_images": picture.images, f"{side}_key": picture.key,
             }  # fmt: skip
         path = self._directory / f"{ballot.name}.parquet"
-        prepared = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-        write_table(prepared, [row], VOTES)
-        try:
-            os.link(prepared, path)  # unlike a rename it fails where there is a vote already
-        except FileExistsError:
-            return False
-        finally:
-            prepared.unlink()
+        with locked(self._directory / "box"):
+            if path.exists():
+                return False
+            prepared = path.with_name(f".{path.name}.new")
+            write_table(prepared, [row], VOTES)
+            _to_disk(prepared)  # before the rename, or a power cut could leave the name of a vote without its bytes
+            prepared.rename(path)
+            _to_disk(self._directory)
         return True
 
 
-def read_votes(home: Home) -> list[dict[str, object]]:
-    """Return every vote of every voter, as rows of VOTES."""
-    return [row for directory in _voters(home) for row in read_table(directory, VOTES).to_pylist()]
+def read_votes(home: Home) -> list[dict[str, Any]]:
+    """Return every vote of every voter, as rows of VOTES. A file that is none is set aside, with a warning."""
+    return [row for path in sorted(home.votes.glob("[!.]*/[!.]*.parquet")) for row in _read(path)]
 
 
-def _voters(home: Home) -> list[Path]:
-    return sorted(path for path in home.votes.glob("[!.]*") if path.is_dir())
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        return read_rows(path, VOTES)
+    except pa.ArrowInvalid as error:
+        aside = path.with_name(f".{path.name}.broken")
+        path.rename(aside)
+        log.warning("%s is no vote (%s): set aside as %s, and its ballot is asked again", path, error, aside.name)
+        return []
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from evaluation.elo import UnboundedRatingError, Vote, elo_ratings, rate
+from evaluation.elo import UnboundedRatingError, Vote, comparable, elo_ratings, rate
 
 TOLD = {"resamples": 400, "interval": 0.95, "seed": 0}
 
@@ -65,6 +65,16 @@ def test_a_player_who_never_lost_has_no_finite_rating():
         rate([Vote(*pair, 0.5, "s") for pair in (("a", "b"), ("c", "d"))], **TOLD)
     with pytest.raises(ValueError, match="no votes"):
         rate([], **TOLD)
+
+
+def test_players_are_comparable_where_each_reaches_the_other_by_wins_or_ties():
+    def sets(*votes: tuple[str, str, float]) -> list[str]:
+        return ["".join(sorted(players)) for players in comparable(Vote(*vote, "s") for vote in votes)]
+
+    assert sets(("a", "b", 0.5), ("c", "d", 1.0), ("c", "d", 0.0)) == ["ab", "cd"]
+    assert sets(("a", "b", 1.0), ("b", "c", 1.0)) == ["a", "b", "c"]
+    assert sets(("a", "b", 1.0), ("b", "c", 1.0), ("c", "a", 1.0), ("d", "a", 1.0)) == ["abc", "d"]
+    assert sets() == []
 
 
 def test_an_interval_that_resamples_leave_unbounded_is_open():

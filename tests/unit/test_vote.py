@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import math
 import os
 import queue
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,13 +21,15 @@ import pytest
 from click.testing import CliRunner
 
 from t2i_assets.commands.vote import vote
-from t2i_assets.corpus.artifacts import MissingArtifactError, list_refs
+from t2i_assets.corpus.artifacts import MissingArtifactError, list_refs, read_ref
 from t2i_assets.corpus.catalog import build_catalog, query
 from t2i_assets.corpus.home import Home
+from t2i_assets.corpus.schemas import GENERATED, VOTES
+from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.voting.application import application, serve
 from t2i_assets.voting.ballots import ballots
 from t2i_assets.voting.box import BallotBox, read_votes
-from t2i_assets.voting.tally import tally
+from t2i_assets.voting.tally import ratings, tally
 from tests.sample_home import make_home
 
 QUESTION = "Which picture shows the text better?"
@@ -60,9 +64,11 @@ class Page:
         return json.loads(self.get("ballot")[0])
 
     def vote(self, ballot: object, choice: object, **headers: str) -> dict:
-        body = json.dumps({"ballot": ballot, "choice": choice}).encode()
+        return self.post("vote", json.dumps({"ballot": ballot, "choice": choice}).encode(), **headers)
+
+    def post(self, path: str, body: bytes, **headers: str) -> dict:
         headers = {"X-Vote-Token": self.token, "Content-Type": "application/json", **headers}
-        with urllib.request.urlopen(urllib.request.Request(self.address + "vote", body, headers)) as answer:
+        with urllib.request.urlopen(urllib.request.Request(self.address + path, body, headers)) as answer:
             return json.loads(answer.read())
 
 
@@ -96,7 +102,7 @@ def status_of(ask) -> int:
     return error.value.code
 
 
-def test_every_prompt_is_asked_once_and_what_was_voted_stands_in_the_catalog(home: Home, voting: Page) -> None:
+def test_every_prompt_is_asked_once_and_votes_and_ratings_stand_in_the_catalog(home: Home, voting: Page) -> None:
     asked: list[str] = []
     choices = ("left", "right", "tie")
     while (told := voting.ballot())["ballot"] is not None:
@@ -104,7 +110,21 @@ def test_every_prompt_is_asked_once_and_what_was_voted_stands_in_the_catalog(hom
         assert voting.vote(told["ballot"], choices[len(asked) % 3]) == {"counted": True}
         asked.append(told["prompt"])
     assert len(asked) == 12
+    cast_votes(home, {("alt_only-old", "blend_95_5-old"): 1})
+    told = ratings(home)
     build_catalog(home)
+    elo = query(home, "SELECT * FROM elo WHERE style = 'original' ORDER BY ranking, elo DESC").to_pylist()
+    assert [row["current"] for row in elo] == [True, True, False, False]
+    [rated, unrated] = [one for one in told if one.style == "original"]
+    assert [(row["model"], row["elo"]) for row in elo[:2]] == [(s.model, s.elo.value) for s in rated.standings]
+    assert [row["scenes"] for row in elo] == [6, 6, 1, 1]
+    assert "6 scenes" in elo[0]["warning"]
+    assert elo[2]["elo"] is elo[2]["ranking"] is None
+    assert (
+        elo[2]["warning"]
+        == unrated.note
+        == ("no finite rating fits: alt_only (alt_only-old) never lost, blend_95_5 (blend_95_5-old) never won")
+    )
     rows = query(home, "SELECT v.*, p.prompt FROM votes AS v JOIN prompts AS p USING (prompt_id)").to_pylist()
     assert Counter(row["prompt"] for row in rows) == Counter(asked)
     assert Counter(row["choice"] for row in rows) == dict.fromkeys(choices, 4)
@@ -188,11 +208,16 @@ def test_only_the_page_itself_can_vote_and_only_from_this_machine(home: Home, vo
     assert status_of(lambda: voting.vote(["a", "list"], "left")) == 404
     assert status_of(lambda: voting.get("picture/no-such-ballot/left")) == 404
     assert status_of(lambda: voting.vote("x" * 10_000, "left")) == 413
+    assert status_of(lambda: voting.post("vote", b"[" * 4000)) == 400
+    assert status_of(lambda: voting.post("vote", b'"text"')) == 400
+    assert status_of(lambda: voting.post("skip", b"{}")) == 404
+    assert status_of(lambda: voting.post("skip", b"{}", **{"X-Vote-Token": "guessed"})) == 403
     assert read_votes(home) == []
     policy = voting.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
-    assert voting.vote(name, "left", Origin=voting.address.rstrip("/")) == {"counted": True}
+    kind = {"Content-Type": "application/json; charset=nope"}
+    assert voting.vote(name, "left", Origin=voting.address.rstrip("/"), **kind) == {"counted": True}
 
 
 def test_a_voters_name_cannot_leave_the_directory(home: Home) -> None:
@@ -201,11 +226,80 @@ def test_a_voters_name_cannot_leave_the_directory(home: Home) -> None:
             BallotBox(home, name)
 
 
-def test_a_vote_needs_pictures_of_two_models(home: Home, tmp_path: Path) -> None:
+def test_a_ballot_that_is_skipped_holds_up_no_other_and_is_asked_again_at_the_next_start(home: Home) -> None:
+    with served(home) as page:
+        skipped = page.ballot()["ballot"]
+        assert page.post("skip", json.dumps({"ballot": skipped}).encode()) == {"skipped": True}
+        told = page.ballot()
+        assert told["ballot"] != skipped
+        assert (told["done"], told["skipped"]) == (0, 1)
+    with served(home) as page:
+        assert (page.ballot()["ballot"], page.ballot()["skipped"]) == (skipped, 0)
+
+
+def test_a_vote_is_kept_once_on_a_file_system_without_hard_links(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    first, box = ballots(home, "ann", QUESTION, None)[0], BallotBox(home, "ann")
+    assert [box.put(first, QUESTION, choice) for choice in ("left", "right")] == [True, False]
+    assert [row["choice"] for row in read_votes(home)] == ["left"]
+
+
+def test_a_vote_that_was_cut_short_is_set_aside_and_asked_again(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    box, [first, second, *_] = BallotBox(home, "ann"), ballots(home, "ann", QUESTION, None)
+    for ballot in (first, second):
+        box.put(ballot, QUESTION, "left")
+    path = home.votes / "ann" / f"{first.name}.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    assert [row["vote"] for row in read_votes(home)] == [second.name]
+    assert first.name in caplog.text
+    assert box.names() == {second.name}
+    assert box.put(first, QUESTION, "left")
+    assert {row["vote"] for row in read_votes(home)} == {first.name, second.name}
+
+
+def test_what_cannot_be_voted_on_is_said(home: Home, drawn: Home, tmp_path: Path) -> None:
     with pytest.raises(MissingArtifactError, match="pictures of two models"):
         ballots(home, "ann", QUESTION, None, ["alt_only"])
     with pytest.raises(ValueError, match="no generated images of recipe 'other'"):
         ballots(home, "ann", QUESTION, None, ["alt_only", "other"])
+    with pytest.raises(ValueError, match="style 'benchmark': those there are have descriptive, original"):
+        ballots(home, "ann", QUESTION, "benchmark")
+    other = Home(Path(shutil.copytree(drawn.root, tmp_path / "other")))
+    drawing = read_ref(other, "generated_images", "alt_only").path / "00000.parquet"
+    rows = [{**row, "prompt_id": f"older {row['prompt_id']}"} for row in read_rows(drawing, GENERATED)]
+    write_table(drawing, rows, GENERATED)
+    with pytest.raises(MissingArtifactError, match="generated_images again"):
+        ballots(other, "ann", QUESTION, None)
+
+
+def cast_votes(home: Home, wins: dict[tuple[str, str], int], day: float = 0.0) -> None:
+    """Have Ann prefer each first model to the second so many times; a model is named ``recipe-digest``."""
+    names = {field.name: "x" for field in VOTES if not field.nullable}
+    for (winner, loser), times in wins.items():
+        for number in range(times):
+            name = f"{winner}{loser}{number}"
+            sides = {"left_model": winner, "right_model": loser}
+            recipes = {side.replace("model", "recipe"): model.split("-")[0] for side, model in sides.items()}
+            row = {**names, **sides, **recipes, "choice": "left", "scene_id": f"scene {number}", "seed": 0}
+            row |= {"vote": name, "voter": "ann", "question": QUESTION, "style": "original", "voted_at": day}
+            write_table(home.votes / "ann" / f"{name}.parquet", [row], VOTES)
+
+
+def test_models_that_were_retrained_take_nobodys_rating_away(home: Home) -> None:
+    cast_votes(home, {("alt-1", "blend-1"): 2, ("blend-1", "alt-1"): 4}, day=1)
+    cast_votes(home, {("alt-2", "blend-2"): 1, ("blend-2", "alt-2"): 2, ("blend-2", "none-1"): 3}, day=2)
+    newer, older, unrated = tally(read_votes(home), resamples=50)
+    assert [(t.ranking, [s.model for s in t.standings], t.votes) for t in (newer, older)] == [
+        (1, ["blend-2", "alt-2"], 3), (2, ["blend-1", "alt-1"], 6),
+    ]  # fmt: skip
+    for table in (newer, older):
+        best, worst = table.standings
+        assert best.elo.value - worst.elo.value == pytest.approx(400 * math.log10(2))
+    assert (unrated.ranking, unrated.votes) == (None, 3)
+    assert unrated.note == "no finite rating fits: none never won"
 
 
 def test_ratings_follow_the_votes_with_warnings_where_there_are_few(home: Home) -> None:
@@ -214,23 +308,33 @@ def test_ratings_follow_the_votes_with_warnings_where_there_are_few(home: Home) 
         better = "left" if ballot.left.recipe == "blend_95_5" else "right"
         box.put(ballot, QUESTION, "tie" if number == 0 else better)
     [group] = tally(read_votes(home), resamples=50)
-    first, second = group.ratings
-    assert [group.recipes[rating.player] for rating in group.ratings] == ["blend_95_5", "alt_only"]
+    first, second = group.standings
+    assert [first.recipe, second.recipe] == ["blend_95_5", "alt_only"]
     assert first.elo.value - second.elo.value == pytest.approx(400 * 1.0414, rel=1e-3)  # 5½ wins to ½: odds of 11
     assert (group.votes, group.voters, group.style) == (6, 1, "descriptive")
     assert "6 scenes" in group.note
     assert tally([]) == []
 
 
-def test_the_command_prints_ratings_and_says_where_none_fit(home: Home) -> None:
-    def printed() -> str:
-        return CliRunner().invoke(vote, ["--elo", "--home", str(home.root)]).output
+def test_the_command_prints_the_ratings_of_the_votes_that_are_asked_for(home: Home) -> None:
+    def printed(*told: str) -> str:
+        return CliRunner().invoke(vote, ["--elo", "--home", str(home.root), *told]).output
 
-    assert "there are no votes" in printed()
+    assert "there are no such votes" in printed()
     [first, *rest] = ballots(home, "ann", QUESTION, "original")
     box = BallotBox(home, "ann")
     box.put(first, QUESTION, "left" if first.left.recipe == "blend_95_5" else "right")
-    assert "never won" in printed()
+    assert "blend_95_5 never lost" in printed()
     for ballot in rest:
         box.put(ballot, QUESTION, "tie")
     assert "alt_only" in printed()
+    assert "6 votes of 1" in printed("--voter", "ann", "--style", "original", "--question", QUESTION)
+    for told in (("--voter", "bob"), ("--style", "descriptive"), ("--question", "Other?"), ("--recipe", "alt_only")):
+        assert "there are no such votes" in printed(*told)
+
+
+@pytest.mark.parametrize("told", [("--port", "99999"), ("--port", "-5"), ("--style", "benchmark")])
+def test_what_the_command_cannot_do_is_said_in_one_line(home: Home, told: tuple[str, str]) -> None:
+    result = CliRunner().invoke(vote, ["--home", str(home.root), *told])
+    assert isinstance(result.exception, SystemExit)
+    assert result.output.splitlines()[-1].startswith("Error: ")
