@@ -182,11 +182,12 @@ def clip_beside(pipeline: Pipeline, metric: str, asked: Artifact) -> dict[str, A
 
 
 def named_scorers(pipeline: Pipeline, metric: str, config: Overrides) -> tuple[str | None, ...]:
-    """Return the names and paths of models that a metric's job looks with, beside what is made here."""
+    """Return the names and paths of models that a metric's job looks and reads with, beside what is made here."""
     if metric != "t2i_compbench":
         return ()
-    judge = pipeline.settings.section(metric, config.overrides).judge
-    return judge.answerer, judge.detector, judge.depth
+    chosen = pipeline.settings.section(metric, config.overrides)
+    parser = None if chosen.parser == "rule" else chosen.parser
+    return chosen.judge.answerer, chosen.judge.detector, chosen.judge.depth, parser
 
 
 def earlier_scores(pipeline: Pipeline, metric: str, asset: str) -> dict[str, list[Path]]:

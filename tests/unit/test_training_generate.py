@@ -1,6 +1,7 @@
 """Drawing images for prompts: the same bytes every time, noise that depends on scene and seed alone."""
 
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -82,6 +83,24 @@ def test_equal_scene_seed_and_words_give_equal_images_and_another_seed_another(
     images = pictures(generate(inputs, tmp_path / "images"))
     assert np.array_equal(images[0], images[2])  # p0 and p1: one scene, one text
     assert not np.array_equal(images[0], images[1])  # p0 with seeds 0 and 5
+
+
+def test_what_was_drawn_before_is_taken_over_and_the_rest_is_drawn(inputs: GenerateInputs, tmp_path: Path) -> None:
+    exact = CONFIG.model_copy(update={"precision": "fp32"})
+    prompts = read_rows(inputs.prompts, PROMPTS)
+    write_table(tmp_path / "some.parquet", prompts[1:3], PROMPTS)
+    some = generate(inputs.model_copy(update={"prompts": tmp_path / "some.parquet"}), tmp_path / "some", exact)
+    known = inputs.model_copy(update={"earlier": [some]})
+    every = generate(known, tmp_path / "every", exact)
+    assert json.loads((every / "run.json").read_text())["final"]["taken_over"] == 4
+    for one, other in zip(pictures(every)[2:6], pictures(some), strict=True):
+        assert np.array_equal(one, other)
+    for one, other in zip(pictures(every), pictures(generate(inputs, tmp_path / "anew", exact)), strict=True):
+        assert np.abs(one.astype(int) - other.astype(int)).max() <= 1
+    modelless = known.model_copy(update={"earlier": [every], "diffusion": tmp_path / "gone"})
+    again = generate(modelless, tmp_path / "again", exact)
+    for name in ("00000.tar", "00000.parquet", "grid.png"):
+        assert (again / name).read_bytes() == (every / name).read_bytes()
 
 
 def test_noise_follows_from_name_and_seed() -> None:
