@@ -204,7 +204,7 @@ fid = _metric(
     "fid", "Distances between features of generated and of real images, each named by its encoder: fd_judge, not FID."
 )
 t2i_compbench = _metric(
-    "t2i_compbench", "T2I-CompBench's rules for colour, shape, texture, spatial, numeracy and complex prompts."
+    "t2i_compbench", "Rules of T2I-CompBench's eight categories and of GenEval's six tasks, with the reason of each failure."
 )
 
 
