@@ -539,12 +539,20 @@ def _score(
         "style": prompt["style"],
         "category": prompt["category"],
         "seed": 42,
+        "image_key": _picture(system, prompt),
         "metric": metric,
         "metric_version": "1",
         "scorer": scorer,
         "value": value,
         "reason": reason,
     }
+
+
+def _picture(system: str, prompt: Mapping[str, Any]) -> str | None:
+    """Return the key of the picture that was scored: the model's, or the scene's real one; none for a whole set."""
+    return prompt.get("reference_key") and (
+        f"{prompt['prompt_id']}-42" if system == "generated" else prompt["reference_key"]
+    )
 
 
 _ATTRIBUTES = {"red", "green", "blue", "yellow", "purple", "orange", "circle", "square", "triangle", "star"}

@@ -50,7 +50,11 @@ FILES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "consumer_blends": (schemas.BLENDS, ("blends/[!.]*/[!.]*/[!.]*/[0-9]*.parquet",)),
     "metrics": (schemas.METRICS, ("models/[!.]*/[!.]*/metrics.parquet",)),
     "prompts": (schemas.PROMPTS, ("evals/prompts/[!.]*/prompts.parquet",)),
-    "generated": (schemas.GENERATED, ("evals/generated_images/[!.]*/[0-9]*.parquet",)),
+    "references": (schemas.SAMPLES, ("evals/evaluation_set/[!.]*/reference/[0-9]*.parquet",)),
+    "generated": (
+        schemas.GENERATED,
+        ("evals/generated_images/[!.]*/[0-9]*.parquet", "evals/drawing/[!.]*/[0-9]*.parquet"),
+    ),
     "evals": (schemas.EVALS, ("evals/[!.]*/[!.]*/scores.parquet",)),
     "judges": (schemas.JUDGES, ("models/judge/[!.]*/judges.parquet",)),
     "leaderboard": (schemas.LEADERBOARD, ("evals/leaderboard/[!.]*/leaderboard.parquet",)),
@@ -331,12 +335,14 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "generated",
-        "One row per generated image; the image lies in the tar beside the table, at its offset.",
+        "One row per generated image, of the blends' models and of the experiments'; the image lies in a tar of the "
+        "artifact, at its offset.",
         """
-        SELECT * EXCLUDE (filename), {place} FROM {generated}
+        SELECT * EXCLUDE (filename), regexp_extract(filename, '([^/]+)[.]parquet$', 1) || '.tar' AS shard, {place}
+        FROM {generated}
         """,
         schemas.GENERATED,
-        _PLACE,
+        {"shard": "Name of the tar.", **_PLACE},
     ),
     View(
         "evals",
@@ -367,8 +373,8 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "scored_pictures",
-        "From a score to what is behind it: the prompt, where the picture lies, the model and the blend it learned "
-        "from. The captions of the blend are in the view model_captions.",
+        "From a score to what is behind it: the prompt, where the picture lies (real ones for floor and ceiling), the "
+        "model and the blend it learned from. The captions of the blend are in the view model_captions.",
         """
         WITH asked AS (
             SELECT s.identity AS of_scores, p.prompt_id, p.prompt, p.facts, p.reference_key
@@ -376,30 +382,40 @@ VIEWS: tuple[View, ...] = (
             UNION
             SELECT s.inputs['evaluation_set'], p.prompt_id, p.prompt, p.facts, p.reference_key
             FROM prompts AS p JOIN artifacts AS s ON s.path = p.artifact
+        ), real AS (
+            SELECT s.identity, f.key, {dir:f} AS images, f.shard, f.image_offset, f.image_bytes
+            FROM {references} AS f JOIN artifacts AS s ON s.path = regexp_replace({dir:f}, '/reference$', '')
         )
-        SELECT e.* EXCLUDE (artifact, current), p.prompt, p.facts, p.reference_key,
-               i.path AS images, g.image_offset, g.image_bytes,
+        SELECT a.asset, e.* EXCLUDE (artifact, current), p.prompt, p.facts, p.reference_key,
+               coalesce(g.artifact, r.images) AS images, coalesce(g.shard, r.shard) AS shard,
+               coalesce(g.image_offset, r.image_offset) AS image_offset,
+               coalesce(g.image_bytes, r.image_bytes) AS image_bytes,
                m.path AS model_path, m.kind AS model_kind, m.inputs['caption_blend'] AS blend_digest,
                e.artifact, e.current
         FROM evals AS e
         JOIN artifacts AS a ON a.path = e.artifact
         LEFT JOIN asked AS p ON p.prompt_id = e.prompt_id
           AND p.of_scores = coalesce(a.inputs['prompts'], a.inputs['evaluation_set'])
-        LEFT JOIN artifacts AS i ON i.asset = 'generated_images' AND i.identity = a.inputs['generated_images']
+        LEFT JOIN artifacts AS i ON i.asset IN ('generated_images', 'drawing')
+          AND i.identity = a.inputs['generated_images']
         LEFT JOIN generated AS g ON g.artifact = i.path AND g.prompt_id = e.prompt_id AND g.seed = e.seed
+        LEFT JOIN real AS r ON r.identity = a.inputs['evaluation_set'] AND r.key = e.image_key
+          AND e.system IN ('floor', 'ceiling')
         LEFT JOIN models AS m ON m.digest = e.model
         WHERE e.prompt_id IS NOT NULL
         """,
         schemas.EVALS,
         {
+            "asset": "Asset that gave the score: t2i_compbench, clip_score; their bounds; drawing_… of experiments.",
             "prompt": "The text that was asked for.",
             "facts": "What the prompt says, as JSON.",
             "reference_key": "Sample of the evaluation set's reference shard that shows the scene.",
-            "images": "Directory of the generated pictures, relative to the home; the picture lies in its 00000.tar.",
+            "images": "Directory of the picture, relative to the home.",
+            "shard": "Name of the tar in it that holds the picture.",
             "image_offset": "Byte offset of the picture in the tar.",
             "image_bytes": "Bytes of the picture.",
-            "model_path": "Directory of the model, relative to the home.",
-            "model_kind": "Asset that the model is.",
+            "model_path": "Directory of the model, relative to the home; null for floor and ceiling.",
+            "model_kind": "Asset that the model is: latent_diffusion; diffusion_replicate of experiments.",
             "blend_digest": "Blend that the model learned from: blend_digest of the views blends and model_captions.",
             **_PLACE,
         },
@@ -525,7 +541,7 @@ def view_sql(view: View, root: Path) -> str:
     columns = f"columns = {{{REGISTRY_COLUMNS}}}"
     sql = sql.replace("{registry}", _scan("read_json", root, f"{REGISTRY}.json", REGISTRY_GLOBS, columns))
     sql = sql.replace("{place}", "{dir} AS artifact, {dir} IN (SELECT path FROM refs) AS current")
-    for alias in ("", "m", "b", "r"):
+    for alias in ("", "m", "b", "r", "f"):
         filename = f"{alias}.filename" if alias else "filename"
         directory = f"regexp_replace({filename}[{len(str(root)) + 2}:], '/[^/]*$', '')"
         sql = sql.replace("{dir:" + alias + "}" if alias else "{dir}", directory)

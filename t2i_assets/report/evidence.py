@@ -48,13 +48,6 @@ def evidence(home: Home) -> Iterator[Evidence]:
         yield Evidence(home, connection)
 
 
-def read_member(directory: Path, tar: str, row: Row) -> bytes:
-    """Return the bytes of an image in ``tar``, at the row's offset."""
-    with (directory / tar).open("rb") as file:
-        file.seek(row["image_offset"])
-        return file.read(row["image_bytes"])
-
-
 def data_uri(data: bytes) -> str:
     """Return encoded image bytes as a URI that an ``<img>`` takes."""
     kind = "png" if data.startswith(b"\x89PNG") else "webp" if data[8:12] == b"WEBP" else "jpeg"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from t2i_assets.report.evidence import Evidence, Row, png, read_member
+from t2i_assets.corpus.shards import read_image
+from t2i_assets.report.evidence import Evidence, Row, png
 from t2i_assets.report.scores import CATEGORIES, COMPOSITIONAL, METRICS, STYLES
 
 SHOWN = (*CATEGORIES, "3d_spatial", "non_spatial", "clip_score")
@@ -122,12 +123,12 @@ def _rows(evidence: Evidence, each: int) -> list[Row]:
         WITH scored AS (
             SELECT style, recipe, metric, model, blend_digest, prompt_id, any_value(prompt) AS prompt,
                    avg(value) AS value,
-                   arg_max({'images': images, 'image_offset': image_offset, 'image_bytes': image_bytes,
+                   arg_max({'images': images, 'shard': shard, 'image_offset': image_offset, 'image_bytes': image_bytes,
                             'value': value, 'reason': reason}, (value, -seed)) AS best,
-                   arg_min({'images': images, 'image_offset': image_offset, 'image_bytes': image_bytes,
+                   arg_min({'images': images, 'shard': shard, 'image_offset': image_offset, 'image_bytes': image_bytes,
                             'value': value, 'reason': reason}, (value, seed)) AS worst
             FROM scored_pictures
-            WHERE current AND system = 'generated' AND image_offset IS NOT NULL AND list_contains(?, metric)
+            WHERE current AND model_kind = 'latent_diffusion' AND image_offset IS NOT NULL AND list_contains(?, metric)
             GROUP BY style, recipe, metric, model, blend_digest, prompt_id
         ), ranked AS (
             SELECT *, count(*) OVER of_score AS prompts, avg(value) OVER of_score AS mean,
@@ -181,7 +182,7 @@ def _words(text: str) -> frozenset[str]:
 
 def _picture(evidence: Evidence, row: Row, which: str) -> Picture:
     one = row[which]
-    data = read_member(evidence.home.root / one["images"], "00000.tar", one)
+    data = read_image(evidence.home.root / one["images"], one)
     return Picture(row["prompt_id"], row["prompt"], _small(data), one["value"], one["reason"])
 
 

@@ -7,11 +7,9 @@ from typing import Any
 
 from PIL import Image
 
-from t2i_assets.corpus.shards import read_samples
-from t2i_assets.report.evidence import Evidence, Row, read_member, resized
+from t2i_assets.corpus.shards import read_image, read_samples
+from t2i_assets.report.evidence import Evidence, Row, resized
 from t2i_assets.report.scores import CATEGORIES
-
-TAR = "00000.tar"
 
 
 @dataclass
@@ -73,14 +71,14 @@ def _pictures(
     """Return (image, score, reason) of the first seed by (recipe, prompt)."""
     rows = evidence.rows(
         """
-        SELECT a.partition AS recipe, g.artifact, g.prompt_id, g.image_offset, g.image_bytes,
+        SELECT a.partition AS recipe, g.artifact, g.shard, g.prompt_id, g.image_offset, g.image_bytes,
                avg(e.value) AS score, min(e.reason) AS reason
         FROM generated AS g
         JOIN artifacts AS a ON a.path = g.artifact
         LEFT JOIN evals AS e ON e.current AND e.system = 'generated' AND e.recipe = a.partition
              AND e.prompt_id = g.prompt_id AND e.seed = g.seed AND list_contains(?, e.metric)
-        WHERE g.current AND list_contains(?, g.prompt_id)
-        GROUP BY a.partition, g.artifact, g.prompt_id, g.seed, g.image_offset, g.image_bytes
+        WHERE g.current AND a.asset = 'generated_images' AND list_contains(?, g.prompt_id)
+        GROUP BY a.partition, g.artifact, g.shard, g.prompt_id, g.seed, g.image_offset, g.image_bytes
         QUALIFY row_number() OVER (PARTITION BY a.partition, g.prompt_id ORDER BY g.seed) = 1
         ORDER BY recipe, g.prompt_id
         """,
@@ -89,7 +87,7 @@ def _pictures(
     )
     return {
         (row["recipe"], row["prompt_id"]): (
-            read_member(evidence.home.root / row["artifact"], TAR, row),
+            read_image(evidence.home.root / row["artifact"], row),
             row["score"],
             row["reason"],
         )
@@ -106,7 +104,7 @@ def _references(evidence: Evidence, prompts: list[Row], side: int) -> dict[str, 
 
 
 def _read(directory: Path, row: Row, side: int) -> Image.Image:
-    return resized(read_member(directory, row["shard"], row), side)
+    return resized(read_image(directory, row), side)
 
 
 def _place(category: str) -> tuple[int, str]:

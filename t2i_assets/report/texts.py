@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from t2i_assets.corpus.blend import draw
-from t2i_assets.report.evidence import Evidence, Row, data_uri, read_member
+from t2i_assets.corpus.shards import read_image
+from t2i_assets.report.evidence import Evidence, Row, data_uri
 
 SOURCES = {
     "alt": "Alt text",
@@ -118,7 +119,7 @@ def _examples(evidence: Evidence, keys: list[str]) -> list[Example]:
     samples = evidence.rows("SELECT * FROM samples WHERE list_contains(?, key) ORDER BY key", keys)
     found = {}
     for row in samples:
-        data = read_member(evidence.home.shards(row["snapshot"]), row["shard"], row)
+        data = read_image(evidence.home.shards(row["snapshot"]), row)
         found[row["key"]] = Example(row["key"], data_uri(data), row["page_url"] or row["image_url"])
     texts = evidence.rows(
         """

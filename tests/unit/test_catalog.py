@@ -4,18 +4,20 @@ import csv
 import io
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
 
-from t2i_assets.corpus.artifacts import read_ref
+from t2i_assets.corpus.artifacts import publish, read_ref
 from t2i_assets.corpus.catalog import MissingCatalogError, QueryError, build_catalog, format_rows, query
 from t2i_assets.corpus.dictionary import data_dictionary
 from t2i_assets.corpus.digests import caption_id
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.schemas import CAPTIONS, SCORES
+from t2i_assets.corpus.shards import read_image
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.corpus.views import VIEWS
 from tests.sample_home import SNAPSHOT, make_home
@@ -80,8 +82,7 @@ def test_one_query_leads_from_a_score_to_the_picture_the_model_the_blend_and_its
     assert row["reason"] == "no red star was found"
     assert row["words_shared"] > 0
     assert row["name"] == "blend_95_5"
-    tar = (home.root / row["images"] / "00000.tar").read_bytes()
-    assert tar[row["image_offset"] :][: row["image_bytes"]].startswith(b"\x89PNG")
+    assert read_image(home.root / row["images"], row).startswith(b"\x89PNG")
     model = read_ref(home, "latent_diffusion", "blend_95_5")
     assert (home.root / row["model_path"], row["model"]) == (model.path, model.digest)
     assert row["blend_digest"] == read_ref(home, "caption_blend", "blend_95_5").digest
@@ -93,7 +94,27 @@ def test_every_score_of_a_picture_is_there_once_with_its_prompt(home: Home) -> N
     [stored] = rows(home, "SELECT count(*) AS n FROM evals WHERE system = 'generated' AND prompt_id IS NOT NULL")
     assert found == {"n": stored["n"], "prompts": stored["n"], "pictures": stored["n"]}
     [bounds] = rows(home, f"SELECT {counted} FROM scored_pictures WHERE system <> 'generated'")
-    assert bounds["n"] == bounds["prompts"] > bounds["pictures"] == 0
+    assert bounds["n"] == bounds["prompts"] == bounds["pictures"] > 0
+
+
+def test_scores_of_real_pictures_and_of_experiments_lead_to_their_pictures_too(home: Home) -> None:
+    [real] = rows(home, "SELECT * FROM scored_pictures WHERE system = 'ceiling' AND metric = 'color' LIMIT 1")
+    assert read_image(home.root / real["images"], real).startswith(b"\xff\xd8")
+    assert (real["asset"], real["image_key"]) == ("t2i_compbench_bounds", real["reference_key"])
+    for asset, experiment in (("generated_images", "drawing"), ("t2i_compbench", "drawing_t2i_compbench")):
+        made = read_ref(home, asset, "alt_only")
+        told = {"asset": experiment, "digest": f"of-{experiment}", "partition": "epsilon-0"}
+        manifest = made.manifest.model_copy(
+            update={**told, "inputs": made.manifest.inputs | {"generated_images": "of-drawing"}}
+        )
+        publish(home.evals(experiment, manifest.digest), manifest, partial(_copied, made.path))
+    drawn = rows(home, "SELECT * FROM scored_pictures WHERE asset = 'drawing_t2i_compbench'")
+    assert {(row["images"], row["recipe"]) for row in drawn} == {("evals/drawing/of-drawing", "alt_only")}
+    assert all(read_image(home.root / row["images"], row).startswith(b"\x89PNG") for row in drawn[:3])
+
+
+def _copied(directory: Path, out: Path) -> None:
+    shutil.copytree(directory, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
 
 
 def test_alt_captions_have_the_id_that_verdicts_name(home: Home) -> None:
