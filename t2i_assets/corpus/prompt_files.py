@@ -31,7 +31,10 @@ Row = dict[str, Any]
 
 
 class PromptFilesConfig(BaseModel):
-    """Prompts of published benchmarks, by path; they have no real pictures, so no ceiling and no floor."""
+    """Prompts of published benchmarks, by path; they have no real pictures, so no ceiling and no floor.
+
+    A path may begin with ``~``; a relative one starts at the working directory.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
