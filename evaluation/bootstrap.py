@@ -1,7 +1,8 @@
 """Bootstrap over clusters, vectorised: resample scenes, not images, since a scene's images are alike.
 
 Each resample is a vector of how often each cluster was drawn, so a mean over a resample is a
-matrix product with per-cluster sums, and no image is touched twice.
+matrix product with per-cluster sums, and no image is touched twice. What is no mean, as a distance of a whole set, is
+resampled by what each scene does to it, the first-order term of the same bootstrap.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,27 @@ def resample(strata: NDArray[np.intp], resamples: int, seed: int) -> Iterator[ND
         for member in members:
             times[:, member] = rng.multinomial(len(member), np.full(len(member), 1 / len(member)), size=len(times))
         yield times
+
+
+def influence_of_leaving_out(left_out: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what each of C clusters does to a number, [C], from the number without each of them: the jackknife's.
+
+    Source: Efron, "Bootstrap methods: another look at the jackknife" (1979), section 5. Raises ValueError below two.
+    """
+    if len(left_out) < 2:
+        raise ValueError("a jackknife needs two clusters")
+    return np.asarray((len(left_out) - 1) * (left_out.mean() - left_out), dtype=np.float64)
+
+
+def linear_draws(influence: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
+    """Return by how much a number moves in each resample of the clusters, [resamples], to first order; 0 on average.
+
+    ``influence`` is [C]. Draws depend on the seed and C alone, so those of two models are paired. Raises ValueError
+    where no resample is asked for.
+    """
+    same = np.zeros(len(influence), np.intp)
+    draws = np.concatenate([times @ influence / len(influence) for times in resample(same, resamples, seed)])
+    return np.asarray(draws - draws.mean(), dtype=np.float64)
 
 
 def percentiles(draws: NDArray[np.float64], interval: float) -> tuple[float, float]:

@@ -98,10 +98,12 @@ class FrechetConfig(EvaluationConfig):
         description="frechet; limit (FID∞, needs more images than twice the features); kernel (KID); cmmd; neighbours "
         "(precision, recall, density, coverage); inception_score (where the encoder classifies).",
     )
-    resamples: int = Field(default=200, ge=0, description="Bootstrap resamples of the scenes, for the interval.")
+    resamples: int = Field(default=200, ge=0, description="Resamples of the scenes, for intervals; 0 for none.")
     limit_sizes: int = Field(default=15, ge=2, description="Parts of the images that the limit is drawn through.")
-    kernel_subsets: int = Field(default=50, gt=0, description="Subsets of the kernel distance.")
-    kernel_subset_size: int = Field(default=100, gt=1, description="Largest subset of the kernel distance, images.")
+    kernel_subsets: int = Field(default=100, gt=0, description="Subsets of the kernel distance.")
+    kernel_subset_size: int = Field(
+        default=1000, gt=1, description="Images in each; where a set has no more, both are taken whole."
+    )
     nearest: int = Field(default=5, gt=0, description="Neighbour whose distance bounds a neighbourhood.")
     splits: int = Field(default=10, gt=0, description="Parts that an Inception score is averaged over.")
 

@@ -10,6 +10,19 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+class TooFewError(ValueError):
+    """A set holds too few features for a distance; the message says how many it needs."""
+
+
+def finite(features: NDArray[np.floating]) -> Array:
+    """Return features [N, d] in float64. Raises ValueError where one is no finite number, as a network that failed."""
+    x = np.asarray(features, dtype=np.float64)
+    if not np.isfinite(x).all():
+        broken = np.flatnonzero(~np.isfinite(x).all(axis=1))
+        raise ValueError(f"{len(broken)} of {len(x)} features are not finite, the first at {broken[0]}")
+    return x
+
+
 @dataclass(frozen=True)
 class Moments:
     """Sufficient statistics of a set of features: number, mean [d] and scatter [d, d] around the mean.
@@ -28,17 +41,13 @@ class Moments:
         return cls(0.0, np.zeros(dimension), np.zeros((dimension, dimension)))
 
     @classmethod
-    def of(cls, features: NDArray[np.floating], times: Array | None = None) -> "Moments":
-        """Return the statistics of ``features`` [N, d]; ``times`` [N] says how often each counts, once if None."""
-        x = np.asarray(features, dtype=np.float64)
-        n = float(len(x)) if times is None else float(times.sum())
-        if not n:
+    def of(cls, features: NDArray[np.floating]) -> "Moments":
+        """Return the statistics of ``features`` [N, d]. Raises ValueError where one is not finite."""
+        x = finite(features)
+        if not len(x):
             return cls.empty(x.shape[1])
-        mean = x.mean(axis=0) if times is None else times @ x / n
-        centred = x - mean
-        if times is not None:
-            centred *= np.sqrt(times)[:, None]
-        return cls(n, mean, centred.T @ centred)
+        centred = x - (mean := x.mean(axis=0))
+        return cls(float(len(x)), mean, centred.T @ centred)
 
     @classmethod
     def of_blocks(cls, blocks: Iterable[NDArray[np.floating]], dimension: int) -> "Moments":
@@ -58,9 +67,9 @@ class Moments:
 
     @cached_property
     def covariance(self) -> Array:
-        """Unbiased covariance [d, d]. Raises ValueError below two features."""
+        """Unbiased covariance [d, d]. Raises TooFewError below two features."""
         if self.n < 2:
-            raise ValueError(f"a covariance needs two features, not {self.n:g}")
+            raise TooFewError(f"a covariance needs two features, not {self.n:g}")
         return (self.scatter + self.scatter.T) / 2 / (self.n - 1)
 
     @cached_property

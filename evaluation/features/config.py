@@ -20,7 +20,7 @@ class EncoderConfig(BaseModel):
     model: ModelName | None = Field(
         default=None, description="Name, or path of a directory, of a CLIP or DINOv2; null for the others."
     )
-    weights: str | None = Field(
+    weights: ModelName | None = Field(
         default=None,
         description="Path or URL of Inception's weights (pt_inception-2015-12-05-6726825d.pth); of a CLIP that is "
         "named, the tag or file of its weights.",

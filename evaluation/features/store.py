@@ -59,16 +59,30 @@ class FeatureSet:
         for shard in self._shards:
             yield read_block(shard, self.about.dimension)
 
+    def places(self, keys: Sequence[str]) -> NDArray[np.intp]:
+        """Return where the features of ``keys`` stand, [N]; of a key twice, the first. Raises KeyError without one."""
+        place = {key: number for number, key in reversed(list(enumerate(self.keys)))}
+        return np.array([place[key] for key in keys], dtype=np.intp)
+
     def rows(self, keys: Sequence[str]) -> Features:
         """Return the features of ``keys``, [N, d], in their order. Raises KeyError where one has none."""
-        wanted = set(keys)
-        found: dict[str, Features] = {}
-        place = 0
+        return self.at(self.places(keys))
+
+    def at(self, places: NDArray[np.intp]) -> Features:
+        """Return the features at ``places``, [N, d], in their order."""
+        found = np.empty((len(places), self.about.dimension), np.float32)
+        for members, rows in self.parts(places):
+            found[members] = rows
+        return found
+
+    def parts(self, places: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], Features]]:
+        """Yield, for each shard, which of ``places`` lie in it, [n], and their features, [n, d]."""
+        start = 0
         for block in self.blocks():
-            own = self.keys[place : place + len(block)]
-            found |= {key: row for key, row in zip(own, block, strict=True) if key in wanted}
-            place += len(block)
-        return np.stack([found[key] for key in keys]) if keys else np.zeros((0, self.about.dimension), np.float32)
+            members = np.flatnonzero((places >= start) & (places < start + len(block)))
+            if len(members):
+                yield members, block[places[members] - start]
+            start += len(block)
 
     @property
     def _shards(self) -> list[Path]:
@@ -87,7 +101,13 @@ def read_block(shard: Path, dimension: int) -> Features:
 
 
 def write_block(shard: Path, keys: Sequence[str], features: Features) -> None:
-    """Write the features [n, d] of the pictures of one shard; the table appears whole."""
+    """Write the features [n, d] of the pictures of one shard; the table appears whole.
+
+    Raises ValueError, naming a picture, where a feature is not finite: an encoder failed, as in too low a precision.
+    """
+    broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(broken):
+        raise ValueError(f"{shard}: the features of {len(broken)} pictures are not finite, first {keys[broken[0]]}")
     offsets = pa.array(range(0, features.size + 1, features.shape[1]), pa.int32())
     rows = pa.ListArray.from_arrays(offsets, pa.array(features.ravel(), pa.float32()))
     write_table(shard, pa.table({"key": pa.array(keys, pa.string()), "feature": rows}), FEATURES)

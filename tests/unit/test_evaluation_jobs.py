@@ -29,12 +29,14 @@ from evaluation.config import (
 )
 from evaluation.detection import Detection, Picture
 from evaluation.features.config import FeaturesConfig
+from evaluation.features.sample import Sample
 from evaluation.features.store import FeatureSet, feature_sets
-from evaluation.frechet import FrechetInputs, Sample, resampled_distances
+from evaluation.frechet import FrechetInputs
 from evaluation.judge import PoolData, assign, read_pool, vocabulary_of
 from evaluation.judge_accuracy import measure
 from evaluation.judge_augmentation import augment, blurred
 from evaluation.models.detector import DetectorConfig, decode, load_detector
+from evaluation.set_distances import LeftOut, set_distances
 from evaluation.systems import EvaluationInputs, exhibits, read_prompts, shuffled
 from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.schemas import CAPTIONS, EVALS, GENERATED, JUDGES, PROMPTS, SCORES
@@ -222,22 +224,46 @@ def test_frechet_puts_real_pictures_nearer_than_shuffled_patches_and_numbers_its
     assert sorted(row["seed"] for row in resamples) == list(range(20))
     (plain,) = [row for row in ours if row["metric"] == "fd_judge"]
     assert np.mean([row["value"] for row in resamples]) == pytest.approx(plain["value"])
-    assert plain["metric_version"] == "frechet-2/bytes-crop-32"
+    real = feature_sets(measured.scorer / "heldout")["judge"].about.dataset
+    assert plain["metric_version"] == f"frechet-2/bytes-crop-32/real {real}"
     assert plain["reason"] == "24 images are not more than the 32 features: comparable at equal N only"
 
 
-def test_every_distance_that_is_asked_for_comes_with_its_number_of_images(measured, tmp_path):
+def test_every_distance_that_is_asked_for_comes_with_both_numbers_of_images_and_an_interval(measured, tmp_path):
     asked = ("kernel", "cmmd", "neighbours", "inception_score")
-    config = FrechetConfig(systems=("ceiling", "floor"), distances=asked, nearest=3)
+    config = FrechetConfig(distances=asked, resamples=30, **WHOSE)
     run_job(frechet.main, tmp_path, config, measured)
     rows = read_rows(tmp_path / "scores.parquet", EVALS)
-    found = {(row["system"], row["metric"]): row["value"] for row in rows if row["style"] == "original"}
+    told = {(row["system"], row["metric"]): row for row in rows if row["style"] == "original" and row["seed"] is None}
+    found = {name: row["value"] for name, row in told.items()}
     names = {name for _, name in found}
     plain = {"kd_judge", "cmmd_judge", *(f"{n}_judge" for n in ("precision", "recall", "density", "coverage"))}
-    assert names == plain | {f"{name}/n" for name in plain}
-    assert {found[system, f"{name}/n"] for system in ("ceiling", "floor") for name in plain} == {24}
+    assert names == {f"{name}{more}" for name in plain for more in ("", "/n", "/real")}
+    for system in ("ceiling", "floor"):
+        assert {(found[system, f"{name}/n"], found[system, f"{name}/real"]) for name in plain} == {(24, 60)}
+        for name in plain:
+            draws = [r["value"] for r in rows if r["metric"] == f"{name}/bootstrap" and r["system"] == system]
+            assert len(draws) == 2 * 30
+    draws = [r["value"] for r in rows if r["metric"] == "kd_judge/bootstrap" and r["system"] == "ceiling"]
+    assert np.std(draws) > 0
     assert found["ceiling", "cmmd_judge"] < found["floor", "cmmd_judge"]
     assert found["ceiling", "coverage_judge"] > found["floor", "coverage_judge"]
+    version = {name: told["ceiling", name]["metric_version"].split("/") for name in plain}
+    assert version["kd_judge"][-1] == "whole" and version["recall_judge"][-1] == "nearest 5"
+    assert version["cmmd_judge"] == version["kd_judge"][:-1]
+
+
+def test_a_set_that_is_too_small_for_one_distance_has_the_others_and_a_reason(measured, tmp_path):
+    config = FrechetConfig(distances=("limit", "neighbours", "kernel"), nearest=24, resamples=0, kernel_subset_size=20)
+    final = run_job(frechet.main, tmp_path, config, measured)
+    rows = {row["metric"]: row for row in read_rows(tmp_path / "scores.parquet", EVALS) if row["style"] == "original"}
+    assert set(rows) == {
+        *("kd_judge", "kd_judge/n", "kd_judge/real", "fd_judge_infinity/left_out"),
+        *(f"{share}_judge/left_out" for share in ("precision", "recall", "density", "coverage")),
+    }
+    assert rows["recall_judge/left_out"]["reason"] == "neighbourhoods of 24 need more than 24 features, not 24"
+    assert "parts of more than 32 features" in final["generated/original/fd_judge_infinity"]
+    assert rows["kd_judge"]["metric_version"].endswith("/subsets 100 of 20")
 
 
 def test_features_that_were_made_differently_are_not_compared(measured, tmp_path):
@@ -373,15 +399,24 @@ def test_the_pool_is_read_with_its_boxes_and_vocabulary(evaluation_set):
 
 
 def test_resamples_of_two_models_draw_the_same_scenes(measured):
+    found = {name: feature_sets(measured.scorer / name)["judge"] for name in ("heldout", "shuffled")}
+    one, other = found["shuffled"].keys[:22], [found["shuffled"].keys[22], *found["shuffled"].keys[1:22]]
+    scenes = [f"s{i // 2}" for i in range(22)]
+    whole, config = Sample.whole(found["heldout"]), FrechetConfig(resamples=30)
+    first, second = (list(set_distances(Sample.of(found["shuffled"], k, scenes), whole, config)) for k in (one, other))
+    for a, b in zip(first, second, strict=True):
+        assert a.resamples.std() > 2 * (a.resamples - b.resamples).std() > 0
+    for alone in set_distances(Sample.of(found["shuffled"], one, ["s"] * 22), whole, config):
+        assert not len(alone.resamples)
+
+
+def test_too_few_real_images_are_told_as_too_few_of_the_models_are(measured):
     real = feature_sets(measured.scorer / "heldout")["judge"]
-    one, other = real.keys[:40], real.keys[40:41] + real.keys[1:40]
-    scenes = [f"s{i // 2}" for i in range(40)]
-    truth = Sample(real, real.keys, real.keys)
-    draws = [
-        resampled_distances(Sample(real, keys, scenes), truth, FrechetConfig(resamples=30)) for keys in (one, other)
-    ]
-    assert draws[0].std() > 2 * (draws[0] - draws[1]).std()
-    assert (draws[0] != draws[1]).any()
+    every, few = Sample.whole(real), Sample.of(real, real.keys[:20], real.keys[:20])
+    (found,) = set_distances(every, few, FrechetConfig(distances=("frechet",), resamples=0))
+    assert found.reason == "20 real images are not more than the 32 features: comparable at equal N only"
+    (found,) = set_distances(Sample.of(real, real.keys[:1], ["s"]), every, FrechetConfig(distances=("frechet",)))
+    assert isinstance(found, LeftOut) and "needs two features" in found.reason
 
 
 def test_a_caption_is_scored_by_its_picture_and_by_the_exact_captions_of_its_style(evaluation_set, scorer, tmp_path):

@@ -11,10 +11,11 @@ import torch
 from evaluation import encode
 from evaluation.distances import Moments
 from evaluation.features.config import EncoderConfig, FeaturesConfig
+from evaluation.features.sample import Sample
 from evaluation.features.shuffling import Shuffling
-from evaluation.features.store import FeatureSet, feature_sets
-from evaluation.frechet import Sample
+from evaluation.features.store import ABOUT, FeatureSet, feature_sets, write_block
 from evaluation.models.detector import DetectorConfig, DetectorNetwork, save_detector
+from t2i_assets.corpus.named_models import named_model_digest
 from t2i_assets.corpus.schemas import FEATURES
 from t2i_assets.corpus.tables import read_rows
 from t2i_assets.synthweb.draw import draw
@@ -117,13 +118,43 @@ def test_moments_of_a_style_are_those_of_its_rows_however_often_they_count(world
     features(world, tmp_path)
     real = feature_sets(tmp_path / "heldout")["judge"]
     keys = [*real.keys[3:12], *real.keys[3:5]]
-    sample = Sample(real, keys, keys)
+    sample = Sample.of(real, keys, keys)
     whole = Moments.of(sample.rows)
-    assert sample.moments.n == whole.n == 11
+    assert (len(sample), sample.number_of_scenes, sample.moments.n, whole.n) == (11, 9, 11, 11)
+    np.testing.assert_allclose(sample.rows[9:], sample.rows[:2])
     np.testing.assert_allclose(sample.moments.mean, whole.mean, rtol=1e-12)
     np.testing.assert_allclose(sample.moments.covariance, whole.covariance, rtol=1e-9, atol=1e-15)
     with pytest.raises(KeyError):
-        real.rows(["of-another-set"])
+        Sample.of(real, ["of-another-set"], ["s"])
+
+
+def test_a_real_picture_that_two_shards_hold_counts_twice_and_no_more(world: Path, tmp_path: Path) -> None:
+    rows = np.arange(12, dtype=np.float32).reshape(6, 2) ** 2
+    write_block(tmp_path / "00000.parquet", ["a", "b", "c"], rows[:3])
+    write_block(tmp_path / "00001.parquet", ["d", "a", "e"], rows[3:])
+    features(world, tmp_path / "made")
+    about = FeatureSet(tmp_path / "made" / "heldout" / "judge").about.model_copy(update={"dimension": 2})
+    (tmp_path / ABOUT).write_text(about.model_dump_json())
+    sample = Sample.whole(FeatureSet(tmp_path))
+    assert (sample.moments.n, len(sample)) == (6, 6)
+    np.testing.assert_allclose(sample.moments.covariance, np.cov(rows, rowvar=False))
+
+
+def test_features_that_are_not_finite_are_not_stored(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="2 pictures are not finite, first b"):
+        write_block(tmp_path / "0.parquet", ["a", "b", "c"], np.array([[1], [np.nan], [np.inf]], np.float32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_below_the_home_directory_are_known_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "w.pth").write_bytes(b"one")
+    weights = EncoderConfig(kind="inception", weights="~/w.pth").weights
+    first = named_model_digest(weights)
+    (tmp_path / "w.pth").write_bytes(b"other")
+    assert weights == str(tmp_path / "w.pth") and named_model_digest(weights) != first
 
 
 def test_shuffled_patches_hold_the_same_pixels_in_another_order() -> None:
