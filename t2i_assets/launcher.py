@@ -29,6 +29,8 @@ from t2i_assets.progress import figures_of, progress_log, unit_name
 GRACE_SECONDS = 20
 TAIL_LINES = 60
 SECONDS_BETWEEN_CURVES = 20.0
+LINEAR_ALGEBRA = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""Who says how many threads OpenBLAS, MKL, builds with OpenMP and Apple's Accelerate take."""
 
 # Dagster's own message reader uses a method that Dagster marks as a preview, and warns of it at every job.
 warnings.filterwarnings("ignore", message=r"Function `PipesMessageReader\.expected_writer_count`")
@@ -79,8 +81,11 @@ def launch(
 
 
 def _numpy_threads(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return what limits numpy's linear algebra to the threads of the job; more than that wait in a busy loop."""
-    return {"OPENBLAS_NUM_THREADS": str(config["threads"])} if "threads" in config else {}
+    """Return what limits numpy's linear algebra to the threads of the job; more than that wait in a busy loop.
+
+    Which variable counts depends on the library that numpy was built with.
+    """
+    return dict.fromkeys(LINEAR_ALGEBRA, str(config["threads"])) if "threads" in config else {}
 
 
 def _under_torchrun(processes: int | None) -> list[str]:
