@@ -1,194 +1,291 @@
-"""From per-image scores to the leaderboard: means, prompt-clustered intervals, paired differences between recipes.
+"""From scores to the leaderboard: means, prompt-clustered intervals, floor and ceiling, paired differences.
 
-Free of torch. EVALS rows with a prompt are scores of images and are averaged here. Rows without a
-prompt belong to a whole set: ``fd_judge`` is the number, ``fd_judge/n`` the images behind it and
-``fd_judge/bootstrap`` its resamples, numbered by ``seed``; resamples of equal number drew the same
-scenes, so differences between recipes are paired as well. The reason of such a number, where it has one, says why it is
-to be read with care: images fewer than features.
+Free of torch. Numbers compare where one version of a metric and one scorer gave both. Where they are not, there is
+neither bound nor difference, and the warning of the line says what to score again.
+
+* EVALS rows with a prompt are scores of images and are averaged here. ``compositional`` is the mean of the means of
+  those of T2I-CompBench's categories that the prompts have, named in ``metric_version``; ``geneval`` is that of
+  GenEval's six tasks, and of nothing less.
+* Rows without a prompt belong to a whole set: ``fd_judge`` is the number, ``fd_judge/n`` the images behind it,
+  ``fd_judge/real`` the real images that it is measured from, and ``fd_judge/bootstrap`` its resamples, numbered by
+  ``seed``. Resamples of equal number drew the same scenes, so differences between recipes are paired as well.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from evaluation import geneval, rules
 from evaluation.bootstrap import Estimate, clustered_mean, percentiles
 from evaluation.clip_definitions import CLIP_SCORE, COSINES, REFERENCE_COSINE
 from evaluation.config import LeaderboardConfig
 
-CATEGORIES = ("color", "shape", "texture", "spatial", "numeracy", "complex")
-COMPOSITIONAL = "compositional"
-"""Mean of the categories above. That of non-spatial prompts is a cosine and no share, so it stays apart."""
+CATEGORIES = tuple(name for name in rules.CATEGORIES if name != "non_spatial")
+"""Those of T2I-CompBench whose scores are shares; that of non-spatial prompts is a cosine and stays apart."""
+COMPOSITIONAL, GENEVAL = "compositional", "geneval"
 TORCHMETRICS = "clip_score_torchmetrics"
 STORED = frozenset({*COSINES, REFERENCE_COSINE})
 """Metrics that others are derived from: kept per image, not shown."""
+WITHOUT_BIAS = ("kid", "kd_")
+"""How names of distances begin that do not depend on the number of images; those that end so do not either."""
+LIMIT = "_infinity"
 
 BOUNDS = ("floor", "ceiling")
+SYSTEMS = ("ceiling", "generated", "floor")
 
 Row = Mapping[str, Any]
-Scores = dict[tuple[str, str, int | None], Row]
-"""Scores of images by (metric, prompt, seed)."""
-
-
-def leaderboard(tables: Iterable[pa.Table], config: LeaderboardConfig) -> list[dict[str, Any]]:
-    """Return LEADERBOARD rows from EVALS tables: plain rows first, then differences from the baseline."""
-    rows = [row for table in tables for row in table.to_pylist()]
-    runs: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        runs[(row["system"], row["recipe"], row["model"], row["style"])].append(row)
-    plain = [line for run in sorted(runs, key=_order) for line in _plain(run, runs[run], config)]
-    bounds = {
-        (line["system"], line["style"], line["metric"]): line["value"] for line in plain if line["system"] in BOUNDS
-    }
-    for line in plain:
-        line |= {bound: bounds.get((bound, line["style"], line["metric"])) for bound in BOUNDS}
-    return plain + list(_differences(runs, config))
-
-
-def _order(run: tuple[Any, ...]) -> tuple[Any, ...]:
-    system, recipe, model, style = run
-    return style, ("ceiling", "generated", "floor").index(system), recipe or "", model or ""
-
-
-def _plain(run: tuple[Any, ...], rows: list[Row], config: LeaderboardConfig) -> Iterable[dict[str, Any]]:
-    scores = _image_scores(rows)
-    for metric, members in _metrics(scores):
-        picked = [row for (name, _, _), row in scores.items() if name in members]
-        estimate = _mean(picked, [row["value"] for row in picked], config)
-        yield _line(run, metric, estimate, picked, None, config)
-        if metric == CLIP_SCORE:
-            yield _line(run, TORCHMETRICS, _clamped(estimate), picked, None, config)
-    for metric, whole in _set_scores(rows).items():
-        estimate = _set_estimate(whole.value, list(whole.resamples.values()), config)
-        yield _set_line(run, metric, estimate, whole.n, whole.reason, None)
-
-
-def _differences(runs: dict[tuple[Any, ...], list[Row]], config: LeaderboardConfig) -> Iterable[dict[str, Any]]:
-    """Yield each recipe's scores less the baseline's, over the prompts and seeds that both have."""
-    baselines = {run[3]: rows for run, rows in runs.items() if run[0] == "generated" and run[1] == config.baseline}
-    for run in sorted(runs, key=_order):
-        if run[0] != "generated" or run[1] == config.baseline or run[3] not in baselines:
-            continue
-        ours, theirs = _image_scores(runs[run]), _image_scores(baselines[run[3]])
-        shared = {key: row for key, row in ours.items() if key in theirs}
-        for metric, members in _metrics(shared):
-            keys = [key for key in shared if key[0] in members]
-            picked = [shared[key] for key in keys]
-            differences = [shared[key]["value"] - theirs[key]["value"] for key in keys]
-            yield _line(run, metric, _mean(picked, differences, config), picked, config.baseline, config)
-        other = _set_scores(baselines[run[3]])
-        for metric, ours_whole in _set_scores(runs[run]).items():
-            if metric in other:
-                base, seeds = other[metric], ours_whole.resamples.keys() & other[metric].resamples.keys()
-                paired = [ours_whole.resamples[seed] - base.resamples[seed] for seed in sorted(seeds)]
-                estimate = _set_estimate(ours_whole.value - base.value, paired, config)
-                n = min(ours_whole.n, base.n)
-                reason = ours_whole.reason or base.reason
-                yield _set_line(run, metric, estimate, n, reason, config.baseline)
-
-
-def _line(
-    run: tuple[Any, ...],
-    metric: str,
-    estimate: Estimate,
-    rows: list[Row],
-    baseline: str | None,
-    config: LeaderboardConfig,
-) -> dict[str, Any]:
-    """Return the line of a mean over images, with a warning where their scenes are few."""
-    scenes = len({_scene(row) for row in rows})
-    few = f"{scenes} scenes: an interval from fewer than {config.few_scenes} holds the truth too seldom"
-    return _told(run, metric, estimate, baseline) | {
-        "n": len(_images(rows)), "scenes": scenes, "warning": few if scenes < config.few_scenes else None,
-    }  # fmt: skip
-
-
-def _set_line(
-    run: tuple[Any, ...], metric: str, estimate: Estimate, n: int, warning: str | None, baseline: str | None
-) -> dict[str, Any]:
-    """Return the line of a score of a whole set."""
-    return _told(run, metric, estimate, baseline) | {"n": n, "scenes": None, "warning": warning}
-
-
-def _told(run: tuple[Any, ...], metric: str, estimate: Estimate, baseline: str | None) -> dict[str, Any]:
-    system, recipe, model, style = run
-    return {
-        "system": system, "recipe": recipe, "model": model, "style": style, "metric": metric, "value": estimate.value,
-        "low": estimate.low, "high": estimate.high, "baseline": baseline, "floor": None, "ceiling": None,
-    }  # fmt: skip
-
-
-def _clamped(estimate: Estimate) -> Estimate:
-    """Return a mean as torchmetrics tells it, clamped at 0."""
-    ends = (None if end is None else max(end, 0.0) for end in (estimate.low, estimate.high))
-    return Estimate(max(estimate.value, 0.0), *ends)
-
-
-def _image_scores(rows: list[Row]) -> Scores:
-    return {(row["metric"], row["prompt_id"], row["seed"]): row for row in rows if row["prompt_id"] is not None}
-
-
-def _metrics(scores: Scores) -> list[tuple[str, tuple[str, ...]]]:
-    """Return each metric with the names it is made of; compositional is made of the categories."""
-    names = sorted({metric for metric, _, _ in scores} - STORED)
-    categories = tuple(category for category in CATEGORIES if category in names)
-    made = [(COMPOSITIONAL, categories)] if categories else []
-    return made + [(name, (name,)) for name in names]
-
-
-def _mean(rows: list[Row], values: list[float], config: LeaderboardConfig) -> Estimate:
-    return clustered_mean(
-        values,
-        [_scene(row) for row in rows],
-        [row["metric"] for row in rows],
-        resamples=config.resamples,
-        interval=config.interval,
-        seed=config.seed,
-    )
-
-
-def _scene(row: Row) -> str:
-    return str(row["scene_id"] or row["prompt_id"])
-
-
-def _images(rows: list[Row]) -> set[tuple[str, int | None]]:
-    return {(row["prompt_id"], row["seed"]) for row in rows}
 
 
 @dataclass(frozen=True)
-class _Whole:
-    """A score of a whole set: its value, resamples by number, images, and why it is to be read with care."""
+class By:
+    """What gave a number: scores by others do not compare with it."""
 
-    value: float
-    resamples: dict[int, float]
+    version: str
+    scorer: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """Whose pictures were scored, on prompts of which style."""
+
+    system: str
+    recipe: str | None
+    model: str | None
+    style: str
+
+
+@dataclass
+class Line:
+    """A row of LEADERBOARD to be."""
+
+    run: Run
+    metric: str
+    by: By
+    estimate: Estimate
     n: int
+    scenes: int | None = None
+    real_images: int | None = None
+    baseline: str | None = None
+    bounds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def row(self) -> dict[str, Any]:
+        whose = {each.name: getattr(self.run, each.name) for each in fields(self.run)}
+        return whose | {
+            **{"metric": self.metric, "metric_version": self.by.version, "scorer": self.by.scorer},
+            **{"value": self.estimate.value, "low": self.estimate.low, "high": self.estimate.high},
+            **{"n": self.n, "scenes": self.scenes, "real_images": self.real_images, "baseline": self.baseline},
+            **{bound: self.bounds.get(bound) for bound in BOUNDS},
+            "warning": "; ".join(self.warnings) or None,
+        }
+
+
+def leaderboard(tables: Iterable[pa.Table], config: LeaderboardConfig) -> list[dict[str, Any]]:
+    """Return LEADERBOARD rows from EVALS tables: plain rows first, then differences from the baseline.
+
+    Raises ValueError where one run was scored by one metric in two versions.
+    """
+    of_runs: dict[Run, list[Row]] = defaultdict(list)
+    for table in tables:
+        for row in table.to_pylist():
+            of_runs[Run(row["system"], row["recipe"], row["model"], row["style"])].append(row)
+    scores = [score for run in sorted(of_runs, key=_order) for score in _scores(run, of_runs[run])]
+    plain = {score: score.line(config) for score in scores}
+    _tell_bounds(list(plain.values()))
+    differences = list(_differences(plain, config))
+    shown = [of for line in plain.values() for of in (line, *([_clamped(line)] if line.metric == CLIP_SCORE else []))]
+    return [line.row() for line in (*shown, *differences)]
+
+
+def _order(run: Run) -> tuple[Any, ...]:
+    return run.style, SYSTEMS.index(run.system), run.recipe or "", run.model or ""
+
+
+@dataclass(frozen=True, eq=False)
+class OfImages:
+    """Scores of images, by (metric, prompt, seed), whose means per metric are averaged."""
+
+    run: Run
+    metric: str
+    by: By
+    rows: Mapping[tuple[Any, ...], Row]
+
+    def line(self, config: LeaderboardConfig) -> Line:
+        return self._line([row["value"] for row in self.rows.values()], list(self.rows.values()), config)
+
+    def less(self, other: "OfImages", config: LeaderboardConfig) -> Line | str:
+        """Return the paired difference, over the prompts and seeds that both have; why there is none, where so."""
+        shared = [key for key in self.rows if key in other.rows]
+        if {key[0] for key in shared} != {key[0] for key in self.rows}:
+            return "it drew none of these prompts from this seed"
+        values = [self.rows[key]["value"] - other.rows[key]["value"] for key in shared]
+        return self._line(values, [self.rows[key] for key in shared], config)
+
+    def _line(self, values: Sequence[float], rows: Sequence[Row], config: LeaderboardConfig) -> Line:
+        scenes = [str(row["scene_id"] or row["prompt_id"]) for row in rows]
+        estimate = clustered_mean(
+            values,
+            scenes,
+            [row["metric"] for row in rows],
+            resamples=config.resamples,
+            interval=config.interval,
+            seed=config.seed,
+        )
+        number, least = len(set(scenes)), config.few_scenes
+        few = f"{number} scenes: an interval from fewer than {least} holds the truth too seldom"
+        images = len({(row["prompt_id"], row["seed"]) for row in rows})
+        warnings = [few] if number < least else []
+        return Line(self.run, self.metric, self.by, estimate, images, number, warnings=warnings)
+
+
+@dataclass(frozen=True, eq=False)
+class OfSet:
+    """A score of a whole set with its resamples by number, and why it is to be read with care."""
+
+    run: Run
+    metric: str
+    by: By
+    value: float
+    resamples: Mapping[int, float]
+    n: int
+    real_images: int | None
     reason: str | None
 
+    def line(self, config: LeaderboardConfig) -> Line:
+        return self._line(self.value, list(self.resamples.values()), self.n, [self.reason], config)
 
-def _set_scores(rows: list[Row]) -> dict[str, _Whole]:
-    whole = [row for row in rows if row["prompt_id"] is None]
-    values = {row["metric"]: row["value"] for row in whole if row["seed"] is None}
-    reasons = {row["metric"]: row["reason"] for row in whole if row["seed"] is None}
-    resamples: dict[str, dict[int, float]] = defaultdict(dict)
-    for row in whole:
-        if row["metric"].endswith("/bootstrap"):
-            resamples[row["metric"].removesuffix("/bootstrap")][row["seed"]] = row["value"]
-    return {
-        metric: _Whole(
-            value,
-            resamples[metric],
-            int(values[f"{metric}/n"]),
-            reasons[metric],
+    def less(self, other: "OfSet", config: LeaderboardConfig) -> Line:
+        """Return the difference, paired by resample."""
+        paired = [self.resamples[n] - other.resamples[n] for n in sorted(self.resamples.keys() & other.resamples)]
+        reasons = [self.reason or other.reason]
+        ours, theirs = (self.n, self.real_images), (other.n, other.real_images)
+        if ours != theirs and _depends_on_n(self.metric):
+            reasons.append(f"{_counted(*ours)} against {_counted(*theirs)}: the bias is not the same")
+        return self._line(self.value - other.value, paired, min(self.n, other.n), reasons, config)
+
+    def _line(
+        self, value: float, draws: list[float], n: int, reasons: list[str | None], config: LeaderboardConfig
+    ) -> Line:
+        ends = percentiles(np.asarray(draws), config.interval) if len(draws) > 1 else (None, None)
+        warnings = [reason for reason in reasons if reason is not None]
+        return Line(
+            self.run, self.metric, self.by, Estimate(value, *ends), n, None, self.real_images, warnings=warnings
         )
-        for metric, value in values.items()
-        if "/" not in metric
+
+
+def _scores(run: Run, rows: list[Row]) -> Iterator[OfImages | OfSet]:
+    of_images: dict[str, dict[tuple[Any, ...], Row]] = defaultdict(dict)
+    of_set: dict[str, dict[int | None, Row]] = defaultdict(dict)
+    by: dict[str, By] = {}
+    for row in rows:
+        metric, found = row["metric"], By(row["metric_version"], row["scorer"])
+        if by.setdefault(metric, found) != found:
+            raise ValueError(f"{_named(run)} has {metric} by {_told(by[metric])} and by {_told(found)}: keep one")
+        if row["prompt_id"] is None:
+            of_set[metric][row["seed"]] = row
+        else:
+            of_images[metric][metric, row["prompt_id"], row["seed"]] = row
+    shown = sorted(of_images.keys() - STORED)
+    means = {
+        COMPOSITIONAL: [name for name in CATEGORIES if name in shown],
+        GENEVAL: list(geneval.CATEGORIES) if set(geneval.CATEGORIES) <= set(shown) else [],
     }
+    for metric, parts in (means | {name: [name] for name in shown}).items():
+        if parts:
+            joined = {key: row for part in parts for key, row in of_images[part].items()}
+            yield OfImages(run, metric, _together({p: by[p] for p in parts}) if metric in means else by[metric], joined)
+    for metric in sorted(name for name in of_set if "/" not in name):
+        resamples = {
+            number: row["value"] for number, row in of_set[f"{metric}/bootstrap"].items() if number is not None
+        }
+        [n], real = of_set[f"{metric}/n"].values(), of_set[f"{metric}/real"].get(None)
+        whole = of_set[metric][None]
+        real_images = None if real is None else int(real["value"])
+        yield OfSet(run, metric, by[metric], whole["value"], resamples, int(n["value"]), real_images, whole["reason"])
 
 
-def _set_estimate(value: float, resamples: list[float], config: LeaderboardConfig) -> Estimate:
-    if len(resamples) < 2:
-        return Estimate(value, None, None)
-    return Estimate(value, *percentiles(np.asarray(resamples), config.interval))
+def _together(parts: Mapping[str, By]) -> By:
+    """Return what gave a mean: the parts by each version, and the scorer, or one for each group of parts."""
+    groups: dict[By, list[str]] = defaultdict(list)
+    for name, by in parts.items():
+        groups[by].append(name)
+    scorers = [by.scorer for by in groups]
+    version = ", ".join(f"{by.version} of {' '.join(names)}" for by, names in groups.items())
+    return By(version, scorers[0] if len(set(scorers)) == 1 else ", ".join(scorers))
+
+
+def _tell_bounds(lines: Sequence[Line]) -> None:
+    """Give each line the floor and the ceiling that one scorer and version gave, and say so where others did."""
+    bounds: dict[tuple[str, str, str], list[Line]] = defaultdict(list)
+    for line in lines:
+        bounds[line.run.system, line.run.style, line.metric].append(line)
+    for line in lines:
+        for bound in BOUNDS:
+            for other in bounds[bound, line.run.style, line.metric]:
+                if other.by != line.by:
+                    line.warnings.append(f"no {bound}: it is by {_told(other.by)}, this by {_told(line.by)}")
+                    continue
+                line.bounds[bound] = other.estimate.value
+                if other.n != line.n and line.scenes is None and _depends_on_n(line.metric):
+                    line.warnings.append(
+                        f"the {bound} is of {other.n} images, this of {line.n}: the bias is not the same"
+                    )
+
+
+def _differences(plain: Mapping[OfImages | OfSet, Line], config: LeaderboardConfig) -> Iterator[Line]:
+    """Yield each recipe's scores less the baseline's; where there is none, say on the plain line why."""
+    generated = [score for score in plain if score.run.system == "generated"]
+    baseline = [score for score in generated if score.run.recipe == config.baseline]
+    for score in generated:
+        if not baseline or score.run.recipe == config.baseline:
+            continue
+        found = [o for o in baseline if (o.metric, o.run.style) == (score.metric, score.run.style)]
+        difference = _difference(score, found, config)
+        if isinstance(difference, str):
+            plain[score].warnings.append(f"no difference from {config.baseline}: {difference}")
+        else:
+            difference.baseline = config.baseline
+            yield difference
+
+
+def _difference(score: OfImages | OfSet, found: Sequence[OfImages | OfSet], config: LeaderboardConfig) -> Line | str:
+    if not found:
+        return "it has no such score"
+    if len(found) > 1:
+        return "two of its models have this score"
+    [other] = found
+    if other.by != score.by:
+        return f"its score is by {_told(other.by)}, this by {_told(score.by)}; score both alike"
+    if isinstance(score, OfImages) and isinstance(other, OfImages):
+        return score.less(other, config)
+    if isinstance(score, OfSet) and isinstance(other, OfSet):
+        return score.less(other, config)
+    return "one is of images, the other of a set"
+
+
+def _clamped(line: Line) -> Line:
+    """Return the mean CLIP score as torchmetrics tells it, clamped at 0."""
+    low, high = (None if end is None else max(end, 0.0) for end in (line.estimate.low, line.estimate.high))
+    estimate = Estimate(max(line.estimate.value, 0.0), low, high)
+    bounds = {bound: max(value, 0.0) for bound, value in line.bounds.items()}
+    return Line(line.run, TORCHMETRICS, line.by, estimate, line.n, line.scenes, None, None, bounds, line.warnings)
+
+
+def _depends_on_n(metric: str) -> bool:
+    return not (metric.startswith(WITHOUT_BIAS) or metric.endswith(LIMIT))
+
+
+def _counted(images: int, real_images: int | None) -> str:
+    return f"{images} images" + ("" if real_images is None else f" and {real_images} real ones")
+
+
+def _told(by: By) -> str:
+    return f"{by.version} with {by.scorer}"
+
+
+def _named(run: Run) -> str:
+    return f"{run.recipe or run.system} on {run.style} prompts"

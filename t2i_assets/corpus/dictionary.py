@@ -34,7 +34,7 @@ SELECT l.recipe, l.metric, l.value AS score, s.prompt, s.value, s.reason, s.imag
        c.name AS blend, c.source, c.caption, c.key,
        len(list_intersect(string_split(lower(s.prompt), ' '), string_split(lower(c.caption), ' '))) AS words_shared
 FROM leaderboard AS l
-JOIN scored_pictures AS s USING (model, metric, style)
+JOIN scored_pictures AS s USING (model, metric, metric_version, scorer, style)
 JOIN model_captions AS c USING (model)
 WHERE l.current AND s.current AND l.baseline IS NULL AND l.metric = 'color' AND l.style = 'descriptive'
 ORDER BY s.value, s.prompt_id, words_shared DESC

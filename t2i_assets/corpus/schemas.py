@@ -399,8 +399,8 @@ EVALS = _schema(
     ),
     _field("prompt_id", pa.string(), "Prompt; null for scores of a whole set."),
     _field("scene_id", pa.string(), "Cluster for the bootstrap."),
-    _field("style", pa.string(), "original, descriptive or all.", nullable=False),
-    _field("category", pa.string(), "T2I-CompBench category or all.", nullable=False),
+    _field("style", pa.string(), "Style of the prompt; all for retrieval.", nullable=False),
+    _field("category", pa.string(), "Category of the prompt; all for a whole set.", nullable=False),
     _field("seed", pa.int64(), "Seed of the image."),
     _field(
         "image_key",
@@ -413,8 +413,9 @@ EVALS = _schema(
         "metric",
         pa.string(),
         "clip_cosine and clip_cosine_photo (raw cosines with the prompt, without and with the prefix of Hessel et al. "
-        "2021), clip_score, clip_s, ref_clip_s (derived), color, shape, texture, spatial, numeracy, complex, "
-        "fd_judge …",
+        "2021), clip_score, clip_s, ref_clip_s (derived), categories of T2I-CompBench, tasks of GenEval (geneval_…), "
+        "distances (fd_judge …) and of each the images on both sides (…/n, …/real), its resamples (…/bootstrap) and, "
+        "where a set is too small for it, a row in its place that says so (…/left_out).",
         nullable=False,
     ),
     _field(
@@ -453,21 +454,45 @@ JUDGES = _schema(
 
 LEADERBOARD = _schema(
     "leaderboard",
-    "Models by metrics by prompt style, with intervals, floors and ceilings.",
+    "Models by metrics by prompt style, with intervals, floors and ceilings. Rows of one metric compare where "
+    "metric_version and scorer are the same.",
     _field("system", pa.string(), "generated, ceiling or floor.", nullable=False),
     _field("recipe", pa.string(), "Blend; null for ceiling and floor."),
     _field("model", pa.string(), "Digest of the diffusion model."),
-    _field("style", pa.string(), "original, descriptive or all.", nullable=False),
-    _field("metric", pa.string(), "Metric; compositional is the mean over categories.", nullable=False),
-    _field("value", pa.float64(), "Mean.", nullable=False),
+    _field(
+        "style",
+        pa.string(),
+        "original or descriptive; t2i_compbench, geneval or drawbench for prompts of a published file.",
+        nullable=False,
+    ),
+    _field(
+        "metric",
+        pa.string(),
+        "Metric; compositional is the mean over the categories that there are, geneval that over GenEval's six tasks.",
+        nullable=False,
+    ),
+    _field(
+        "metric_version",
+        pa.string(),
+        "Version of the rule with its settings; of a mean of categories, which are in it and the version of each.",
+        nullable=False,
+    ),
+    _field("scorer", pa.string(), "Digest of the model that scored.", nullable=False),
+    _field("value", pa.float64(), "Mean, or the score of the whole set.", nullable=False),
     _field("low", pa.float64(), "Lower end of the 95 % interval."),
     _field("high", pa.float64(), "Upper end of the 95 % interval."),
     _field("n", pa.int64(), "Images.", nullable=False),
     _field("scenes", pa.int64(), "Scenes that the images are of, which the interval resamples; null for distances."),
+    _field("real_images", pa.int64(), "Real images that a distance is measured from; null for scores of images."),
     _field("baseline", pa.string(), "Recipe of the paired difference; null on plain rows."),
-    _field("floor", pa.float64(), "Mean of the floor, same style and metric; null where there is none."),
-    _field("ceiling", pa.float64(), "Mean of the ceiling, same style and metric; null where there is none."),
-    _field("warning", pa.string(), "Why the number is to be read with care: too few scenes or images; else null."),
+    _field("floor", pa.float64(), "Mean of the floor: same style, metric, version and scorer; null without one."),
+    _field("ceiling", pa.float64(), "Mean of the ceiling: same style, metric, version and scorer; null without one."),
+    _field(
+        "warning",
+        pa.string(),
+        "Why the number is to be read with care (few scenes or images, unlike bias), and why a bound or the difference "
+        "from the baseline is missing; else null.",
+    ),
 )
 
 VOTES = _schema(

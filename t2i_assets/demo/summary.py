@@ -33,9 +33,7 @@ def print_summary(home: Path, preset: str, fresh: int, console: Console) -> None
     console.print(_board(rows))
     few = sum(row["warning"] is not None for row in rows)
     if few:
-        console.print(
-            f"{few} of {len(rows)} scores rest on few scenes or images: see `warning` in the view leaderboard."
-        )
+        console.print(f"{few} of {len(rows)} scores are to be read with care: see `warning` in the view leaderboard.")
     for row in rows:
         if row["baseline"] and row["metric"] == "compositional":
             console.print(_result(row), highlight=False)

@@ -155,6 +155,94 @@ def test_each_row_says_its_scenes_floor_ceiling_and_warns_where_scenes_are_few()
     as_table(board, LEADERBOARD)
 
 
+def other(rows: list[dict], **changed) -> list[dict]:
+    return [{**one, **changed} for one in rows]
+
+
+def test_scores_by_another_version_or_judge_have_neither_difference_nor_bounds_and_say_why():
+    ours = [row(1, prompt=f"s{i}") for i in range(30)]
+    theirs = other(ours, recipe="alt_only", model="m", value=0.2)
+    bounds = [one for system in ("floor", "ceiling") for one in other(ours, system=system, recipe=None, model=None)]
+    for changed, told in (({"metric_version": "2"}, "2 with judge"), ({"scorer": "pixels"}, "1 with pixels")):
+        board = leaderboard([table(ours + other(theirs + bounds, **changed))], CONFIG)
+        line = find(board, recipe="blend", metric="color")
+        assert (line["metric_version"], line["scorer"], line["floor"], line["ceiling"]) == ("1", "judge", None, None)
+        assert line["warning"] == (
+            f"no floor: it is by {told}, this by 1 with judge; no ceiling: it is by {told}, this by 1 with judge; "
+            f"no difference from alt_only: its score is by {told}, this by 1 with judge; score both alike"
+        )
+        alone = find(board, recipe="alt_only", metric="color")
+        assert (alone["floor"], alone["warning"]) == (1, None)
+        as_table(board, LEADERBOARD)
+    same = leaderboard([table(ours + theirs + bounds)], CONFIG)
+    assert find(same, metric="color", baseline="alt_only")["value"] == pytest.approx(0.8)
+    assert {line["warning"] for line in same} == {None}
+
+
+def test_one_run_by_two_versions_of_a_metric_is_refused():
+    with pytest.raises(ValueError, match="blend on descriptive prompts has color by 1 with judge and by 2 with judge"):
+        leaderboard([table([row(1), row(1, prompt="q", metric_version="2")])], CONFIG)
+
+
+def test_a_mean_of_other_categories_or_versions_is_another_mean_and_names_them():
+    ours = [row(i % 2, prompt=f"s{i}", metric=metric) for metric in ("color", "spatial") for i in range(30)]
+    theirs = other(ours[:30], recipe="alt_only", model="m")
+    bounds = other(ours, system="ceiling", recipe=None, model=None)
+    board = leaderboard([table(ours + theirs + bounds)], CONFIG)
+    line = find(board, recipe="blend", metric="compositional", baseline=None)
+    assert (line["metric_version"], line["scorer"], line["ceiling"]) == ("1 of color spatial", "judge", 0.5)
+    assert "its score is by 1 of color with judge" in line["warning"]
+    assert find(board, recipe="blend", metric="spatial")["warning"].endswith("alt_only: it has no such score")
+    assert [line["metric"] for line in board if line["baseline"]] == ["color"]
+    mixed = leaderboard([table(other(ours[:30], metric_version="3", scorer="clip") + ours[30:])], CONFIG)
+    together = find(mixed, metric="compositional")
+    assert (together["metric_version"], together["scorer"]) == ("3 of color, 1 of spatial", "clip, judge")
+
+
+def test_a_baseline_is_found_metric_by_metric_where_its_models_differ():
+    old = [row(0.5, prompt=f"s{i}", recipe="alt_only", model="old", metric="clip_score") for i in range(30)]
+    new = [row(0.25, prompt=f"s{i}", recipe="alt_only", model="new") for i in range(30)]
+    ours = [row(0.75, prompt=f"s{i}", metric=metric) for metric in ("color", "clip_score") for i in range(30)]
+    board = leaderboard([table(old + new + ours)], CONFIG)
+    assert find(board, baseline="alt_only", metric="clip_score")["value"] == 0.25
+    assert find(board, baseline="alt_only", metric="color")["value"] == 0.5
+    twice = leaderboard([table(old + other(old, model="newer") + ours)], CONFIG)
+    assert "two of its models have this score" in find(twice, recipe="blend", metric="clip_score")["warning"]
+    apart = leaderboard([table([{**one, "prompt_id": f"t{n}"} for n, one in enumerate(old)] + ours)], CONFIG)
+    assert "it drew none of these prompts" in find(apart, recipe="blend", metric="clip_score")["warning"]
+
+
+def test_genevals_score_is_the_mean_of_its_six_tasks_and_of_nothing_less():
+    tasks = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+    rows = [
+        row(number == 0, prompt=f"{task}{i}", metric=f"geneval_{task}", style="geneval")
+        for number, task in enumerate(tasks)
+        for i in range(5 + 5 * (number == 0))
+    ]
+    line = find(leaderboard([table(rows)], CONFIG), metric="geneval")
+    assert (line["value"], line["n"], line["style"]) == (pytest.approx(1 / 6), 35, "geneval")
+    fewer = leaderboard([table([one for one in rows if one["metric"] != "geneval_colors"])], CONFIG)
+    assert "geneval" not in {line["metric"] for line in fewer} and len(fewer) == 5
+
+
+def test_distances_of_unlike_numbers_of_images_say_so_where_their_bias_depends_on_it():
+    def whole(recipe: str | None, n: int, real: int, **more) -> list[dict]:
+        names = ("fd_x", "kd_x", "fd_x_infinity")
+        values = {name + of: v for name in names for of, v in (("", 3.0), ("/n", n), ("/real", real))}
+        return [row(v, recipe=recipe, prompt=None, metric=metric, seed=None, **more) for metric, v in values.items()]
+
+    rows = whole("blend", 90, 400) + whole("alt_only", 100, 300) + whole(None, 50, 400, system="ceiling")
+    board = leaderboard([table(rows)], CONFIG)
+    line = find(board, recipe="blend", metric="fd_x", baseline=None)
+    assert (line["n"], line["real_images"], line["ceiling"]) == (90, 400, 3)
+    assert line["warning"] == "the ceiling is of 50 images, this of 90: the bias is not the same"
+    paired = find(board, metric="fd_x", baseline="alt_only")
+    told = "90 images and 400 real ones against 100 images and 300 real ones: the bias is not the same"
+    assert (paired["warning"], paired["value"], paired["low"]) == (told, 0, None)
+    assert {line["warning"] for line in board if line["metric"] != "fd_x"} == {None}
+    as_table(board, LEADERBOARD)
+
+
 def test_a_distance_passes_its_warning_on_to_its_differences_too():
     def whole(recipe: str, reason: str | None) -> list[dict]:
         values = {"fd_x": 3.0, "fd_x/n": 63}
