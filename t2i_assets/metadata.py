@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dagster as dg
+import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
 from t2i_assets.corpus.schemas import (
@@ -254,12 +255,22 @@ def _figure(source: SourceTics, tic: str, form: str) -> str:
 def _commonest(source: SourceTics, tic: str, count: int = 3) -> str:
     """Return the first texts of a tic with what is counted, safe inside a Markdown table."""
     form = ".1f" if tic == "overused" else ".1%"
-    shown = [f"{_plain(text)} {format(value, form)}" for text, value in source.texts.get(tic, ())[:count]]
+    shown = [f"{escaped(text)} {format(value, form)}" for text, value in source.texts.get(tic, ())[:count]]
     return " · ".join(shown) or "–"
 
 
-def _plain(text: str) -> str:
-    return "".join(mark if mark.isalnum() or mark in " .,'’" else f"&#{ord(mark)};" for mark in text)
+def escaped(text: str) -> str:
+    """Return text safe inside a Markdown table."""
+    return "".join(mark if mark.isalnum() or mark in " .,'’_-" else f"&#{ord(mark)};" for mark in text)
+
+
+def blend_table(table: Path, limit: int = 24) -> dg.TableMetadataValue:
+    """Return the first captions that a blend can draw, each with its source and probability."""
+    first = pq.ParquetFile(min(table.glob("[0-9]*.parquet")))  # not the whole table, which has a row for every caption
+    columns = ["key", "source", "weight", "caption"]
+    return rows_table(
+        row for batch in islice(first.iter_batches(limit, columns=columns), 1) for row in batch.to_pylist()
+    )
 
 
 def generated_table(images: Path, prompts: Path, limit: int = 12) -> dg.TableMetadataValue:

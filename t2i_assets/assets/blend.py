@@ -13,14 +13,14 @@ from t2i_assets.assets.crawl import shards
 from t2i_assets.assets.duplicates import contamination, near_duplicates, semantic_duplicates
 from t2i_assets.config import load_settings
 from t2i_assets.corpus.artifacts import Artifact
-from t2i_assets.corpus.blending import BlendRecipe, Corpus, blend_tables
+from t2i_assets.corpus.blending import BlendRecipe, Corpus, blend_tables, table_of
 from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, CONTAMINATION, DUPLICATES, SAMPLES, SCORES, VERDICTS
 from t2i_assets.corpus.shards import SHARD_GLOB
 from t2i_assets.corpus.tables import read_table, write_table
 from t2i_assets.corpus.verdicts import VerdictRules, alt_texts, judge_table
 from t2i_assets.corpus.word_lists import WordList, read_word_lists
 from t2i_assets.materialize import Result, made, made_everywhere, materialize
-from t2i_assets.metadata import funnel_table
+from t2i_assets.metadata import blend_table, funnel_table
 from t2i_assets.partitions import recipes
 from t2i_assets.resources import Overrides, Pipeline
 
@@ -97,7 +97,8 @@ def caption_blend(context: dg.AssetExecutionContext, pipeline: Pipeline, config:
                     "left out": artifact.manifest.summary["left_out"],
                     "would go, did the recipe mind": artifact.manifest.summary["would_go"],
                 }
-            )
+            ),
+            "captions": blend_table(table_of(artifact.path, "diffusion")),
         },
     )
 

@@ -169,7 +169,7 @@ def scored(
         },
         extra={"recipe": context.partition_key, "model": model.digest},
         named=named_scorers(pipeline, metric, config),
-        show=lambda artifact: scored_samples(artifact.path, images, asked.path),
+        show=lambda artifact: scored_samples(pipeline.place, artifact.path, model, images, asked.path),
     )
 
 

@@ -1,31 +1,34 @@
 """What the UI shows of scores: numbers that lead on to pictures, model, blend and captions, a click each."""
 
-import base64
-import io
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import dagster as dg
-from PIL import Image
 
+from evaluation.leaderboard import STORED
 from t2i_assets.corpus.artifacts import Artifact
-from t2i_assets.corpus.schemas import EVALS, GENERATED, LEADERBOARD, PROMPTS
+from t2i_assets.corpus.best_and_worst import Shown, best_and_worst
+from t2i_assets.corpus.home import Home
+from t2i_assets.corpus.schemas import EVALS, LEADERBOARD, PROMPTS
+from t2i_assets.corpus.shards import generated_rows, read_image
 from t2i_assets.corpus.tables import read_rows
+from t2i_assets.corpus.thumbnails import data_uri, thumbnail
+from t2i_assets.metadata import escaped
 
 ASSETS = {
     **dict.fromkeys(("clip_s", "ref_clip_s"), "clip_score"),
     **dict.fromkeys(("fd_", "kd_", "fid", "kid", "cmmd", "inception_score"), "fid"),
     **dict.fromkeys(("precision", "recall", "density", "coverage"), "fid"),
 }
-"""Asset that a metric comes from, by what its name begins with; the others are categories of T2I-CompBench."""
-BEHIND = ("latent_diffusion", "caption_blend", "generated_images")
+"""Asset that a metric comes from, by what its name begins with; the others are rules of T2I-CompBench and GenEval."""
 SIDE = 64
 EACH = 2
-"""Best and worst pictures shown of every metric and style."""
-HIDDEN = frozenset({"clip_cosine", "clip_cosine_photo", "reference_cosine", "clip_s", "ref_clip_s"})
+"""Best and worst prompts shown of every metric and style."""
+HIDDEN = STORED | {"clip_s", "ref_clip_s"}
+"""Metrics that order pictures as one that is shown does."""
 
 Row = dict[str, Any]
 
@@ -50,42 +53,50 @@ def linked_scores(leaderboard: Path) -> dg.MarkdownMetadataValue:
         lines.append("")
     for recipe in recipes:
         model = next(row["model"] for row in rows if row["recipe"] == recipe)
-        ways = " · ".join(_link(asset.replace("_", " "), asset, recipe) for asset in BEHIND)
-        lines.append(
-            f"**{_plain(recipe)}** ({_plain(model or '')}): {ways} · {_link('captions', 'filtered_captions')}  "
-        )
+        ways = _ways(("latent_diffusion", recipe), recipe, ("generated_images", recipe))
+        lines.append(f"**{escaped(recipe)}** ({escaped(model or '')}): {ways}  ")
     lines += ["", '⚠ few scenes or images. Every picture of a score: `t2i query "FROM scored_pictures WHERE current"`.']
     return dg.MetadataValue.md("\n".join(lines))
 
 
-def scored_samples(scores: Path, images: Artifact, prompts: Path) -> dict[str, dg.MarkdownMetadataValue]:
-    """Return the best and worst pictures by every metric and style, with the judge's reason and the ways on.
-
-    A metric of whole sets has no such pictures.
-    """
-    texts = {row["prompt_id"]: row["prompt"] for row in read_rows(prompts / "prompts.parquet", PROMPTS)}
-    drawn = {(row["prompt_id"], row["seed"]): row for row in read_rows(images.path, GENERATED)}
+def scored_samples(
+    home: Home, scores: Path, model: Artifact, images: Artifact, prompts: Path
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """Return the ways to what is behind the scores of a model's pictures, and by every metric and style the best and
+    the worst prompts with their pictures and the judge's reason. A metric of whole sets has the ways alone."""
+    blend = next(home.root.glob(f"blends/*/{model.manifest.inputs['caption_blend']}"), None)
+    of_model, of_images = ((made.manifest.asset, made.manifest.partition) for made in (model, images))
+    ways = _ways(of_model, None if blend is None else blend.parent.name, of_images)
+    behind = {"behind": dg.MetadataValue.md(ways)}
+    drawn = {(row["prompt_id"], row["seed"]): row for row in generated_rows(images.path)}
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in read_rows(scores / "scores.parquet", EVALS):
         if row["metric"] not in HIDDEN and (row["prompt_id"], row["seed"]) in drawn:
             groups[row["style"], row["metric"]].append(row)
     if not groups:
-        return {}
-    lines = [" · ".join(_link(asset.replace("_", " "), asset, images.manifest.partition) for asset in BEHIND), ""]
-    lines += [_line(["style", "metric", "score", "picture", "prompt", "why"]), "|---|---|---:|---|---|---|"]
-    for (style, metric), members in sorted(groups.items()):
-        for row in _ends(members):
-            place = drawn[row["prompt_id"], row["seed"]]
-            picture = _thumbnail(images.path / "00000.tar", place)
-            text, why = _plain(texts[row["prompt_id"]]), _plain(row["reason"] or "")
-            lines.append(_line([style, metric, f"{row['value']:.3g}", f"![]({picture})", text, why]))
-    return {"best and worst": dg.MetadataValue.md("\n".join(lines))}
+        return behind
+    texts = {row["prompt_id"]: row["prompt"] for row in read_rows(prompts / "prompts.parquet", PROMPTS)}
+    lines = [_line(["style", "metric", "score", "picture", "prompt", "why"]), "|---|---|---:|---|---|---|"]
+    for (style, metric), rows in sorted(groups.items()):
+        ends = best_and_worst(rows, EACH)
+        for shown in [*ends.best, *reversed(ends.worst)]:
+            place = drawn[shown.picture["prompt_id"], shown.picture["seed"]]
+            picture = f"![]({data_uri(thumbnail(read_image(images.path, place), SIDE))})"
+            text, why = texts[shown.picture["prompt_id"]], shown.picture["reason"] or ""
+            lines.append(_line([style, metric, _mean(shown), picture, escaped(text), escaped(why)]))
+    return {**behind, "best and worst": dg.MetadataValue.md("\n".join(lines))}
 
 
-def _ends(rows: Sequence[Row]) -> list[Row]:
-    """Return the best rows and then the worst, none twice; of equal ones the first by prompt are the best."""
-    ranked = sorted(rows, key=lambda row: (-row["value"], row["prompt_id"], row["seed"]))
-    return [*ranked[:EACH], *ranked[EACH:][-EACH:]]
+def _ways(model: tuple[str, str], recipe: str | None, images: tuple[str, str]) -> str:
+    """Return links to a model and pictures, by asset and partition, and to the blend of a recipe, where it is known."""
+    blend = [] if recipe is None else [_link("blend and captions", "caption_blend", recipe)]
+    return " · ".join([_link("model", *model), *blend, _link("pictures", *images)])
+
+
+def _mean(shown: Shown) -> str:
+    """Return a prompt's mean over seeds, with the value of its picture where there are several."""
+    own = "" if shown.seeds == 1 else f" of {shown.seeds} seeds, this one {shown.picture['value']:.3g}"
+    return f"{shown.mean:.3g}{own}"
 
 
 def _score(row: Row) -> str:
@@ -103,20 +114,5 @@ def _link(words: str, asset: str, partition: str | None = None) -> str:
     return f"[{words}](/assets/{asset}{at})"
 
 
-def _thumbnail(tar: Path, place: Row) -> str:
-    with tar.open("rb") as file:
-        file.seek(place["image_offset"])
-        image = Image.open(io.BytesIO(file.read(place["image_bytes"]))).convert("RGB")
-    image.thumbnail((SIDE, SIDE))
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
-
-
 def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def _plain(text: str) -> str:
-    """Return text safe inside a Markdown table."""
-    return "".join(mark if mark.isalnum() or mark in " .,'’_-" else f"&#{ord(mark)};" for mark in text)

@@ -1,6 +1,5 @@
 """What the report reads: rows of the catalog, and the pictures that rows point to."""
 
-import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,20 +47,7 @@ def evidence(home: Home) -> Iterator[Evidence]:
         yield Evidence(home, connection)
 
 
-def data_uri(data: bytes) -> str:
-    """Return encoded image bytes as a URI that an ``<img>`` takes."""
-    kind = "png" if data.startswith(b"\x89PNG") else "webp" if data[8:12] == b"WEBP" else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
 def resized(data: bytes, side: int) -> Image.Image:
     """Return the image as RGB at ``side`` pixels, as the models see it."""
     image = Image.open(io.BytesIO(data)).convert("RGB")
     return image.resize((side, side), Image.Resampling.LANCZOS)
-
-
-def png(image: Image.Image) -> bytes:
-    """Return the image as PNG bytes."""
-    data = io.BytesIO()
-    image.save(data, "PNG", optimize=True)
-    return data.getvalue()

@@ -8,7 +8,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from t2i_assets.corpus.home import Home
-from t2i_assets.report.evidence import Evidence, data_uri, evidence, png
+from t2i_assets.corpus.thumbnails import data_uri, png
+from t2i_assets.report.evidence import Evidence, evidence
 from t2i_assets.report.extremes import Extremes, extremes, leads_to
 from t2i_assets.report.judges import JudgeBench, judge_bench
 from t2i_assets.report.pictures import Drawn, drawn_prompts
@@ -85,7 +86,7 @@ def gather(found: Evidence) -> Page:
         facets=list(FACETS.values()),
         drawn={style: drawn_prompts(found, style, PROMPTS_PER_CATEGORY) for style in STYLES},
         behind=behind,
-        places=leads_to(behind),
+        places=leads_to(behind, scores),
         votes=ratings(found.home),
         panels=panels(found, named),
         judge=judge_accuracy(found),

@@ -8,7 +8,8 @@ from typing import Any
 
 from t2i_assets.corpus.blend import draw
 from t2i_assets.corpus.shards import read_image
-from t2i_assets.report.evidence import Evidence, Row, data_uri
+from t2i_assets.corpus.thumbnails import data_uri
+from t2i_assets.report.evidence import Evidence, Row
 
 SOURCES = {
     "alt": "Alt text",

@@ -156,7 +156,7 @@ def test_pictures_that_scored_worst_stand_beside_a_caption_that_the_model_learne
     with evidence(home) as found:
         shown = {(one.style, one.recipe, one.metric): one for one in extremes(found, each=1)}
     one = shown["descriptive", "alt_only", "clip_score"]
-    [best], [worst] = one.best, one.worst
+    [best], [worst] = one.pictures["best"], one.pictures["worst"]
     assert best.value > worst.value
     assert one.prompts == 18
     learned = one.learned[worst.prompt_id]
@@ -170,7 +170,7 @@ def test_one_click_leads_from_a_score_to_its_pictures_model_and_blend(home: Home
     places = set(re.findall(r'id="([^"]+)"', page))
     clicks = set(re.findall(r'href="#([^"]+)"', page)) & places
     for recipe in ("blend_95_5", "alt_only"):
-        for metric in ("color", "complex", "clip_score"):
+        for metric in ("color", "complex", "clip_score", "sets"):
             assert f"behind-descriptive-{recipe}-{metric}" in clicks
         assert read_ref(home, "latent_diffusion", recipe).digest in clicks
         assert read_ref(home, "caption_blend", recipe).digest in clicks
