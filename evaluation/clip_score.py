@@ -18,7 +18,7 @@ from open_clip import CLIP, SimpleTokenizer
 from evaluation.caption_metrics.clip import PREFIX
 from evaluation.clip_definitions import COSINE, COSINES, PREFIXED_COSINE, REFERENCE_COSINE, clip_scores
 from evaluation.config import ClipScoreConfig
-from evaluation.rescoring import EarlierScores, Scores, score_what_changed, version_with_settings
+from evaluation.rescoring import EarlierScores, Identity, Scores, score_what_changed, version_with_settings
 from evaluation.rules import Score
 from evaluation.systems import EvaluationInputs, Exhibit, Images, Pairing, evals_row, exhibits, scorer_digest
 from t2i_assets.corpus.schemas import EVALS
@@ -36,7 +36,8 @@ def main(job: Job[ClipScoreConfig, EvaluationInputs], reporter: Reporter) -> Non
     model, tokenizer = load_clip(job.inputs.scorer)
     model.to(device_for(job.config.device))
     scorer, version = scorer_digest(job.inputs.scorer), version_with_settings(VERSION, job.config)
-    earlier = EarlierScores(job.inputs.earlier, version, scorer)
+    identity = Identity(version, scorer)
+    earlier = EarlierScores(job.inputs.earlier, [identity])
     rows, told, measured = [], defaultdict(list), 0
     shown = exhibits(job.config, job.inputs, image_size_of(model))
     for step, exhibit in enumerate(shown, start=1):
@@ -44,6 +45,7 @@ def main(job: Job[ClipScoreConfig, EvaluationInputs], reporter: Reporter) -> Non
             exhibit,
             job.config.model,
             earlier,
+            identity=lambda _: identity,
             metrics=measured_of,
             measure=lambda part: cosines(model, tokenizer, part, job.config.batch_size),
         )

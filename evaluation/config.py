@@ -8,6 +8,7 @@ from evaluation.faults import Faults
 from evaluation.features.config import EncoderConfig as EncoderConfig
 from evaluation.features.config import FeaturesConfig as FeaturesConfig
 from evaluation.judges.config import JudgeChoice
+from t2i_assets.corpus.named_models import ModelName
 from training.config import JobConfig, OptimizerConfig, ZeroShotConfig
 
 System = Literal["generated", "ceiling", "floor"]
@@ -73,20 +74,37 @@ class CompBenchConfig(EvaluationConfig):
     """T2I-CompBench rules; lengths are shares of the image's side."""
 
     judge: JudgeChoice = Field(default=JudgeChoice(), description="Who looks at the pictures.")
-    parser: str = Field(
+    parser: ModelName = Field(
         default="rule",
         description="What reads prompts that come without facts: rule (determiners and function words, no model), or a "
         "pipeline of spaCy by name or path, such as en_core_web_sm.",
     )
+    counted_nouns: ModelName | None = Field(
+        default=None,
+        description="T2I-CompBench's new_objects.txt, 'cup - cups' on each line: the nouns that prompts of numeracy "
+        "without facts may count.",
+    )
+    aliases: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Further labels by which the detector knows a noun: {painting: [picture/frame]}."
+    )
     faults: Faults = Field(default=Faults(), description="Faults of the published code, reproduced or mended.")
     iou_threshold: float = Field(default=0.1, gt=0, description="Overlap up to which two objects stand apart.")
     near: float = Field(default=0.3125, gt=0, description="Distance that still counts as near: 150 px of 480.")
+    detection_score: float = Field(
+        default=0.3, ge=0, lt=1, description="GenEval looks at objects above this detection score, as published."
+    )
     counting_score: float = Field(
-        default=0.9, ge=0, lt=1, description="GenEval counts objects from this detection score on, as published."
+        default=0.9, ge=0, lt=1, description="GenEval counts objects above this detection score, as published."
     )
     depth_overlap: float = Field(default=0.5, gt=0, description="IoU at which one object hides another in full.")
     spatial_minimum: float = Field(default=0.5, ge=0, description="Spatial scores below this count 0.")
     same_box: float = Field(default=0.9, gt=0, description="IoU or containment above which two boxes are one object.")
+
+    @property
+    def named(self) -> tuple[str | None, ...]:
+        """Names and paths of all that is looked and read with, which counts by its content."""
+        judge, parser = self.judge, None if self.parser == "rule" else self.parser
+        return judge.answerer, judge.detector, judge.depth, parser, self.counted_nouns
 
 
 class FrechetConfig(EvaluationConfig):
@@ -97,6 +115,11 @@ class FrechetConfig(EvaluationConfig):
         min_length=1,
         description="frechet; limit (FID∞, needs more images than twice the features); kernel (KID); cmmd; neighbours "
         "(precision, recall, density, coverage); inception_score (where the encoder classifies).",
+    )
+    of_any_style: bool = Field(
+        default=False,
+        description="Whether styles whose prompts have no real picture are measured too: set where features.real names "
+        "real images that are not the evaluation set's.",
     )
     resamples: int = Field(default=200, ge=0, description="Resamples of the scenes, for intervals; 0 for none.")
     limit_sizes: int = Field(default=15, ge=2, description="Parts of the images that the limit is drawn through.")

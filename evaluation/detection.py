@@ -1,7 +1,7 @@
 """What a judge sees in a picture: one protocol for every back end, the scene's truth included."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -63,8 +63,15 @@ class Picture:
         return " and ".join(str(thing) for thing in self.objects) or "nothing"
 
 
+Vocabulary = Mapping[str, Collection[str]]
+"""Values that a judge tells apart, by attribute; an attribute that it does not see is missing."""
+
+
 class Detector(Protocol):
     """A judge. Images are uint8 [N, 3, H, W] in RGB; one picture comes back for each."""
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
 
     def detect(self, images: NDArray[np.uint8]) -> list[Picture]: ...
 

@@ -10,13 +10,12 @@ NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "s
 
 @dataclass(frozen=True)
 class Wanted:
-    """One noun chunk of a prompt; what the prompt leaves open is None. ``words`` is the chunk as it was written."""
+    """One object of a prompt; what the prompt leaves open is None."""
 
     shape: str
     color: str | None = None
     texture: str | None = None
     count: int = 1
-    words: str | None = None
 
     def attributes(self) -> dict[str, str]:
         """Return what is stated, by attribute."""
@@ -24,8 +23,6 @@ class Wanted:
         return {attribute: value for attribute, value in stated.items() if value is not None}
 
     def __str__(self) -> str:
-        if self.words is not None:
-            return self.words
         words = [word for word in (self.texture, self.color, self.shape) if word]
         if self.count > 1:
             return " ".join([NUMBERS.get(self.count, str(self.count)), *words]) + "s"
@@ -45,20 +42,22 @@ class Relation:
 class Facts:
     """Everything that a prompt states; nothing that it does not.
 
-    ``chunks`` are the noun chunks to ask about where they are not simply the objects and the background; ``excluded``
-    must not be there in such number (GenEval); ``parts`` are the scores a complex prompt is made of, where it says so.
+    ``chunks`` are the noun chunks to ask about, as written, where a text was read; ``excluded`` must not be there in
+    such number (GenEval); ``parts`` are the scores a complex prompt is made of, where it says so, and ``unread`` is why
+    one of them is left out.
     """
 
     objects: tuple[Wanted, ...]
     relation: Relation | None = None
     background: str | None = None
-    chunks: tuple[Wanted, ...] | None = None
+    chunks: tuple[str, ...] | None = None
     excluded: tuple[Wanted, ...] = ()
     parts: tuple[str, ...] | None = None
+    unread: str | None = None
 
     def questions(self) -> list[str]:
         """Return what a judge that answers questions is asked: every noun chunk with a question mark."""
-        chunks = [str(chunk) for chunk in (self.objects if self.chunks is None else self.chunks)]
+        chunks = [str(wanted) for wanted in self.objects] if self.chunks is None else list(self.chunks)
         if self.background is not None:
             chunks.append(background_chunk(self.background))
         return [f"{chunk}?" for chunk in chunks]

@@ -1,16 +1,25 @@
 """GenEval: a declarative prompt is drawn right or not, and every failure has its reason.
 
 Source: Ghosh et al., "GenEval: An Object-Focused Framework for Evaluating Text-to-Image Alignment" (2023), section 3,
-with the constants of its published code. A benchmark's score is the mean of the means of its six tasks. GenEval has no
-"next to"; where a prompt of the embedded domain says it, the rule of T2I-CompBench decides.
+with the constants of its published code. The benchmark's score is the mean of the means of its six tasks. GenEval has
+no "next to"; where a prompt of the embedded domain says it, the rule of T2I-CompBench decides.
 """
+
+from collections.abc import Mapping
+from statistics import fmean
 
 from evaluation.config import CompBenchConfig
 from evaluation.detection import Box, Detection, Picture, centre
 from evaluation.facts import Facts, Wanted
-from evaluation.places import NEAR, name_score, named, position
+from evaluation.naming import known_names, name_score, named
+from evaluation.places import NEAR, position
 from evaluation.rules import Score, plural
 
+VERSION = "geneval-2"
+SCORE = "geneval"
+"""Name of the benchmark's score."""
+COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
+"""Among which the colour of an object is decided where a judge is asked for it, as published."""
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 CATEGORIES = tuple(f"geneval_{task}" for task in TASKS)
 COUNTING = "geneval_counting"
@@ -19,13 +28,18 @@ MARGIN = 0.1  # share of both objects' extent by which they must be apart
 CLEAR = 0.5  # share of the distance along an axis from which it counts
 
 
+def benchmark_score(means: Mapping[str, float]) -> float | None:
+    """Return the mean of the six tasks' means, by category; None where a task is missing."""
+    return fmean(means[category] for category in CATEGORIES) if set(CATEGORIES) <= set(means) else None
+
+
 def score(category: str, facts: Facts, picture: Picture, config: CompBenchConfig) -> Score:
     """Return 1 where everything that is asked for is there and nothing excluded is, else 0 with each reason."""
-    threshold = config.counting_score if category == COUNTING else 0.0
+    threshold = threshold_of(category, config)
     reasons: list[str] = []
     matched: list[list[Detection] | None] = []
     for place, wanted in enumerate(facts.objects):
-        found = _of_name(wanted, picture, threshold)[: wanted.count]
+        found = of_name(wanted, picture, threshold, config)[: wanted.count]
         problems = _missing(wanted, found) or _wrong_attributes(wanted, found)
         relation = facts.relation
         if relation is not None and relation.subject == place and not problems and relation.object < place:
@@ -40,7 +54,7 @@ def score(category: str, facts: Facts, picture: Picture, config: CompBenchConfig
         pair = facts.objects[relation.subject], facts.objects[relation.object]
         reasons += _misplaced(pair[0], subject or [], relation.kind, pair[1], other, config)
     for unwanted in facts.excluded:
-        number = len(_of_name(unwanted, picture, threshold))
+        number = len(of_name(unwanted, picture, threshold, config))
         if number >= unwanted.count:
             reasons.append(
                 f"expected fewer than {unwanted.count} {plural(unwanted.shape, unwanted.count)}, found {number}"
@@ -48,8 +62,14 @@ def score(category: str, facts: Facts, picture: Picture, config: CompBenchConfig
     return Score(0.0, "; ".join(reasons)) if reasons else Score(1.0)
 
 
-def _of_name(wanted: Wanted, picture: Picture, threshold: float) -> list[Detection]:
-    found = named(wanted.shape, list(picture.objects), substrings=False)
+def threshold_of(category: str, config: CompBenchConfig) -> float:
+    """Return the detection score above which objects are looked at."""
+    return config.counting_score if category == COUNTING else config.detection_score
+
+
+def of_name(wanted: Wanted, picture: Picture, threshold: float, config: CompBenchConfig) -> list[Detection]:
+    """Return the objects above the threshold that the noun means, surest first, sixteen at most."""
+    found = named(known_names(wanted.shape, config), picture.objects)
     sure = sorted((thing for thing in found if name_score(thing) > threshold), key=name_score, reverse=True)
     return sure[:MOST]
 

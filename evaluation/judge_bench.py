@@ -2,6 +2,7 @@
 
 Every picture is held against three sets of facts: its own (the ceiling), those of another picture (``floor``) and its
 own with a colour exchanged (``swapped``). What the oracle gives to the latter two is chance: facts of another may hold.
+A single picture has no other, so no floor.
 """
 
 from collections import Counter
@@ -35,7 +36,6 @@ RULES: Mapping[str, Callable[[Facts, Picture, CompBenchConfig], Score]] = {
     "spatial": spatial,
     "numeracy": numeracy,
 }
-TRIALS = ("ceiling", "floor", "swapped")
 Row = dict[str, Any]
 Values = dict[tuple[str, str], list[float]]
 """Scores by trial and rule, one per picture to which the rule applies, in order of pictures."""
@@ -59,7 +59,7 @@ def measure_judges(
     for name, judge, images in judges:
         few = images[:disturbed]
         for condition, disturb in disturbances(images.shape[-1], seed).items():
-            seen, values = _look(judge, disturb(few), [of_trial[:disturbed] for of_trial in asked])
+            seen, values = _look(judge, disturb(few), {trial: facts[:disturbed] for trial, facts in asked.items()})
             rows += _rows(name, condition, measure(seen, list(truth[:disturbed])), values, len(few))
     for name in verdicts:
         for other in verdicts:
@@ -74,13 +74,14 @@ def disturbances(side: int, seed: int) -> dict[str, Callable[[Images], Images]]:
     return {**blurs, **{f"noise {std}": partial(noised, std=std, seed=seed) for std in NOISES}}
 
 
-def trials(truth: Sequence[Picture], seed: int) -> list[list[Facts]]:
+def trials(truth: Sequence[Picture], seed: int) -> dict[str, list[Facts]]:
     """Return the facts that each picture is held against: its own, another's, its own with a colour exchanged."""
     own = [facts_of_truth(picture) for picture in truth]
     circle = np.random.default_rng(seed).permutation(len(own))
     following = dict(zip(circle.tolist(), np.roll(circle, -1).tolist(), strict=True))
     colors = sorted({wanted.color for facts in own for wanted in facts.objects if wanted.color is not None})
-    return [own, [own[following[i]] for i in range(len(own))], [_swapped(facts, colors) for facts in own]]
+    others = {"floor": [own[following[i]] for i in range(len(own))]} if len(own) > 1 else {}
+    return {"ceiling": own, **others, "swapped": [_swapped(facts, colors) for facts in own]}
 
 
 def facts_of_truth(picture: Picture) -> Facts:
@@ -108,15 +109,16 @@ def _swapped(facts: Facts, colors: list[str]) -> Facts:
     return replace(facts, objects=changed)
 
 
-def _look(judge: Judge, images: Images, asked: Sequence[Sequence[Facts]]) -> tuple[list[Picture], Values]:
+def _look(judge: Judge, images: Images, asked: Mapping[str, Sequence[Facts]]) -> tuple[list[Picture], Values]:
     """Return what the judge sees of each image, and its scores."""
-    flat = [(i, facts) for of_trial in asked for i, facts in enumerate(of_trial)]
+    flat = [(i, facts) for of_trial in asked.values() for i, facts in enumerate(of_trial)]
+    of_place = [trial for trial, of_trial in asked.items() for _ in of_trial]
     pictures = judge.look(images, flat)
     values: Values = {}
     for place, ((_, facts), picture) in enumerate(zip(flat, pictures, strict=True)):
         for rule in _rules_of(facts):
             score = RULES[rule](facts, picture, CONFIG).value
-            values.setdefault((TRIALS[place // len(images)], rule), []).append(score)
+            values.setdefault((of_place[place], rule), []).append(score)
     return pictures[: len(images)], values
 
 

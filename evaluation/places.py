@@ -1,21 +1,24 @@
-"""Which of the objects seen a prompt means, and how well two of them stand in a relation.
+"""Which two of the objects seen a prompt relates, and how well they stand in the relation.
 
 Source: the published code of T2I-CompBench, whose faults are switched in ``faults``; lengths are shares of the side.
 """
-
-import re
 
 from evaluation.config import CompBenchConfig
 from evaluation.detection import Box, Detection, Picture, centre, iou
 from evaluation.facts import Wanted
 from evaluation.faults import Faults
+from evaluation.naming import labels_of, name_score, named
 
 DIRECTIONS = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}
 """Axis (0 is x, 1 is y, downwards) and sign of subject minus object."""
 NEAR = ("next to", "near", "on side of")
 DEPTHS = {"in front of": 1, "behind": -1, "hidden": -1}
 """Sign of the subject's depth minus the object's, where the nearer has the larger."""
-WITHOUT_RULE = "on top of"
+ON_TOP_OF = "on top of"
+NO_RELATION = "any known relation"
+WITHOUT_RULE = frozenset((ON_TOP_OF, NO_RELATION))
+"""What is never held: a phrase that no branch scores, and none of the phrases that are looked for."""
+Pair = tuple[Detection, Detection]
 
 
 def position(kind: str, subject: Box, other: Box, config: CompBenchConfig) -> float:
@@ -24,7 +27,7 @@ def position(kind: str, subject: Box, other: Box, config: CompBenchConfig) -> fl
     Directions: the centres differ with the right sign along the dominant axis; overlap beyond the
     threshold takes away in proportion. Near: the distance is below the threshold.
     """
-    if kind == WITHOUT_RULE:
+    if kind in WITHOUT_RULE:
         return 0.0
     (x1, y1), (x2, y2) = centre(subject), centre(other)
     difference = (x1 - x2, y1 - y2)
@@ -44,6 +47,8 @@ def in_front(kind: str, subject: Detection, other: Detection, picture: Picture, 
 
     0 where the wrong one is nearer or the boxes do not overlap. Raises ValueError where the judge sees no depth.
     """
+    if kind in WITHOUT_RULE:
+        return 0.0
     overlap = iou(subject.box, other.box)
     nearer = (_depth(subject, picture, config.faults) - _depth(other, picture, config.faults)) * DEPTHS[kind]
     if nearer <= 0:
@@ -85,56 +90,47 @@ def seen_depth(subject: Detection, other: Detection, picture: Picture, config: C
     return "in front of" if nearer > 0 else "behind"
 
 
-def named(noun: str, things: list[Detection], substrings: bool) -> list[Detection]:
-    """Return the objects whose likeliest name is ``noun``; without any, those whose name holds it.
+def candidates(wanted: Wanted, picture: Picture, config: CompBenchConfig, in_depth: bool) -> list[Detection]:
+    """Return every object that the noun means, the one to be taken first where nothing else decides."""
+    substrings = in_depth and config.faults.substrings == "official"
+    found = named(labels_of(wanted.shape, config), picture.objects, substrings)
+    return found if config.faults.pick == "official" else sorted(found, key=name_score, reverse=True)
 
-    As a whole word ("sports car" is a car), or with ``substrings`` as any letters in a row ("carpet" as well).
+
+def pairs(subject: Wanted, other: Wanted, picture: Picture, config: CompBenchConfig, in_depth: bool) -> list[Pair]:
+    """Return the two objects meant, none where one is missing.
+
+    Two pairs, in both orders, come back for objects that the prompt does not tell apart.
     """
-    names = [thing.most_likely("shape") for thing in things]
-    if noun not in names:
-        pattern = re.escape(noun) if substrings else rf"\b{re.escape(noun)}\b"
-        return [thing for thing, name in zip(things, names, strict=True) if re.search(pattern, name)]
-    return [thing for thing, name in zip(things, names, strict=True) if name == noun]
-
-
-def name_score(thing: Detection) -> float:
-    """Return the detection score of the object under its likeliest name."""
-    return thing.probability({"shape": thing.most_likely("shape")})
-
-
-def candidates(wanted: Wanted, picture: Picture, faults: Faults) -> list[Detection]:
-    """Return every object whose name is the noun, surest first."""
-    found = named(wanted.shape, list(picture.objects), faults.substrings == "official")
-    return sorted(found, key=name_score, reverse=True)
-
-
-def find_pair(
-    subject: Wanted, other: Wanted, kind: str, picture: Picture, faults: Faults
-) -> tuple[Detection, Detection] | None:
-    """Return the two objects meant: by noun, and by attributes where several have the same noun; None without them."""
-    first, second = candidates(subject, picture, faults), candidates(other, picture, faults)
-    if subject.shape == other.shape and faults.same_noun == "official":
-        return (first[0], first[0]) if first else None
-    if kind in DEPTHS and faults.depth_pick == "official":
-        return _last_before_both(first, second, picture)
-    pairs = [(a, b) for a in first for b in second if a is not b]
-    return max(
-        pairs,
+    first, second = (candidates(wanted, picture, config, in_depth) for wanted in (subject, other))
+    if not first or not second:
+        return []
+    equal = labels_of(subject.shape, config) == labels_of(other.shape, config)
+    if equal and config.faults.same_noun == "official":
+        return [(first[0], first[0])]
+    if not equal and config.faults.pick == "official":
+        return _as_published(first, second, picture, in_depth)
+    apart = [(a, b) for a in first for b in second if a is not b]
+    if not apart:
+        return []
+    best = max(
+        apart,
         key=lambda pair: (
             pair[0].probability(subject.attributes()) + pair[1].probability(other.attributes()),
             name_score(pair[0]) + name_score(pair[1]),
         ),
-        default=None,
     )
+    return [best, best[::-1]] if subject == other else [best]
 
 
-def _last_before_both(
-    first: list[Detection], second: list[Detection], picture: Picture
-) -> tuple[Detection, Detection] | None:
+def _as_published(first: list[Detection], second: list[Detection], picture: Picture, in_depth: bool) -> list[Pair]:
+    """Return the first objects of each noun; in three dimensions the last of each before both have been met."""
+    if not in_depth:
+        return [(first[0], second[0])]
     a = b = None
     for thing in picture.objects:
         a = thing if any(thing is other for other in first) else a
         b = thing if any(thing is other for other in second) else b
         if a is not None and b is not None:
-            return a, b
-    return None
+            return [(a, b)]
+    return []

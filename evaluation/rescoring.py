@@ -5,7 +5,8 @@ pixels that the scorer looked at, the metric with its version, and the scorer. A
 rule or judge therefore scores again what it touches, and nothing else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +23,39 @@ Scores = dict[str, Score]
 """Scores of one pairing, by metric."""
 
 
+@dataclass(frozen=True)
+class Identity:
+    """The version of a metric, its settings included, and the digest or name of who scores."""
+
+    version: str
+    scorer: str
+
+
 class EarlierScores:
-    """Scores by one version of a metric and one scorer, from tables of EVALS rows.
+    """Scores of these identities, from tables of EVALS rows.
 
     Tables from before pictures had digests are passed over.
     """
 
-    def __init__(self, tables: Sequence[Path], version: str, scorer: str) -> None:
+    def __init__(self, tables: Sequence[Path], identities: Collection[Identity]) -> None:
         self._known: dict[tuple[Any, ...], Score] = {}
-        wanted = [("metric_version", "==", version), ("scorer", "==", scorer)]
+        if not identities:
+            return
+        wanted = [("metric_version", "in", sorted({identity.version for identity in identities}))]
+        columns = [*IDENTITY, "metric_version", "scorer", "value", "reason"]
         for path in tables:
             if not set(IDENTITY) <= set(pq.read_schema(path).names):
                 continue
-            for row in pq.read_table(path, columns=[*IDENTITY, "value", "reason"], filters=wanted).to_pylist():
-                if row["picture"] is not None:
-                    self._known[tuple(row[name] for name in IDENTITY)] = Score(row["value"], row["reason"])
+            for row in pq.read_table(path, columns=columns, filters=wanted).to_pylist():
+                identity = Identity(row["metric_version"], row["scorer"])
+                if row["picture"] is not None and identity in identities:
+                    self._known[identity, *(row[name] for name in IDENTITY)] = Score(row["value"], row["reason"])
 
-    def find(self, model: str | None, pairing: Pairing, picture: str, metrics: Sequence[str]) -> Scores | None:
+    def find(
+        self, identity: Identity, model: str | None, pairing: Pairing, picture: str, metrics: Sequence[str]
+    ) -> Scores | None:
         """Return the pairing's scores; None where one of the metrics is not known."""
-        asked = (model, pairing.prompt["prompt_id"], pairing.seed, pairing.asked, picture)
+        asked = (identity, model, pairing.prompt["prompt_id"], pairing.seed, pairing.asked, picture)
         found = {metric: self._known.get((*asked, metric)) for metric in metrics}
         known = {metric: score for metric, score in found.items() if score is not None}
         return known if len(known) == len(found) else None
@@ -50,27 +65,27 @@ def score_what_changed(
     exhibit: Exhibit,
     model: str | None,
     earlier: EarlierScores,
+    identity: Callable[[Pairing], Identity],
     metrics: Callable[[Pairing], Sequence[str]],
     measure: Callable[[Exhibit], Sequence[Scores]],
 ) -> tuple[list[Scores], int]:
     """Return the scores of each pairing, and how many of them were measured now.
 
-    ``metrics`` names what a pairing is scored by; ``measure`` scores the pairings that no earlier run did.
+    ``metrics`` names what a pairing is scored by, ``identity`` how and by whom; ``measure`` scores the pairings that no
+    earlier run did.
     """
     of_model = model if exhibit.system == "generated" else None
-    found = [earlier.find(of_model, p, exhibit.digests[p.image], metrics(p)) for p in exhibit.pairings]
+    found = [earlier.find(identity(p), of_model, p, exhibit.digests[p.image], metrics(p)) for p in exhibit.pairings]
     missing = [pairing for pairing, scores in zip(exhibit.pairings, found, strict=True) if scores is None]
     fresh = iter(measure(exhibit.only(missing)) if missing else ())
     return [next(fresh) if scores is None else scores for scores in found], len(missing)
 
 
 def version_with_settings(version: str, config: EvaluationConfig) -> str:
-    """Return the version of a metric, followed by a digest of those of its own settings that are not the defaults.
+    """Return the version of a metric, followed by a digest of all its own settings: a changed default is a change too.
 
     What every scoring job is told (pictures, batch size, threads) changes no score and is left out.
     """
     fields = type(config).model_fields
     own: Mapping[str, Any] = config.model_dump(mode="json", include=set(fields) - set(EvaluationConfig.model_fields))
-    default = type(config)().model_dump(mode="json")
-    changed = {name: value for name, value in own.items() if value != default[name]}
-    return f"{version}+{digest(changed)}" if changed else version
+    return f"{version}+{digest(own)}" if own else version

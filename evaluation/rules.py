@@ -15,16 +15,17 @@ from math import prod
 from evaluation.config import CompBenchConfig
 from evaluation.detection import Detection, Picture, containment, iou
 from evaluation.facts import NUMBERS, Facts, background_chunk, with_article
-from evaluation.places import candidates, find_pair, in_front, name_score, named, position, seen_depth, seen_relation
+from evaluation.naming import counted, name_score
+from evaluation.places import candidates, in_front, pairs, position, seen_depth, seen_relation
 
-VERSION = "t2i-compbench-rules-1"
+VERSION = "t2i-compbench-rules-2"
 FULL = 0.995
 CATEGORIES = ("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score in 0..1; the reason is None where it is full."""
+    """A score in 0..1; the reason says what it lacks, or what of the prompt is left out, and else is None."""
 
     value: float
     reason: str | None = None
@@ -59,8 +60,7 @@ def attribute_binding(facts: Facts, picture: Picture, config: CompBenchConfig) -
         for question, yes in zip(*_answers(facts, picture), strict=True)
     ]
     if not asked:
-        official = config.faults.no_chunk == "official"
-        return Score(1.0) if official else Score(0.0, "no noun chunk to ask about")
+        return Score(1.0, "no noun chunk to ask about")
     value = _rounded(prod(yes for _, yes in asked), config)
     chunk, yes = min(asked, key=lambda pair: pair[1])
     if value >= FULL:
@@ -92,6 +92,7 @@ def spatial(facts: Facts, picture: Picture, config: CompBenchConfig) -> Score:
         config,
         holds=lambda kind, first, second: position(kind, first.box, second.box, config),
         seen=lambda first, second: seen_relation(first.box, second.box),
+        in_depth=False,
     )
     return result if result.value >= config.spatial_minimum else Score(0.0, result.reason)
 
@@ -104,6 +105,7 @@ def spatial_3d(facts: Facts, picture: Picture, config: CompBenchConfig) -> Score
         config,
         holds=lambda kind, first, second: in_front(kind, first, second, picture, config),
         seen=lambda first, second: seen_depth(first, second, picture, config),
+        in_depth=True,
     )
 
 
@@ -111,10 +113,9 @@ def numeracy(facts: Facts, picture: Picture, config: CompBenchConfig) -> Score:
     """Return the mean over wanted objects of ½ (present) + ½ (exactly as many as asked), counted by noun."""
     if not facts.objects:
         return Score(0.0, "no noun to count")
-    things = distinct(picture, config)
+    counts = counted([wanted.shape for wanted in facts.objects], distinct(picture, config), config)
     total, reasons = 0.0, []
-    for wanted in facts.objects:
-        found = len(named(wanted.shape, things, config.faults.substrings == "official"))
+    for wanted, found in zip(facts.objects, counts, strict=True):
         total += 0.5 * (found > 0) + 0.5 * (found == wanted.count)
         if found != wanted.count:
             reasons.append(f"found {NUMBERS.get(found, str(found)) if found else 'no'} {plural(wanted.shape, found)}, "
@@ -145,10 +146,11 @@ def non_spatial(cosine: float | None) -> Score:
 def three_in_one(facts: Facts, picture: Picture, config: CompBenchConfig, cosine: float | None = None) -> Score:
     """Return the mean of the parts that apply: attributes always, relation, action and numbers where stated.
 
-    Prompts from the published files name their parts; of others the facts tell.
+    Prompts from the published files name their parts; of others the facts tell. A part that could not be read is left
+    out, and the reason says so.
     """
     parts = list(_parts(facts, picture, config, cosine))
-    reasons = [part.reason for part in parts if part.reason is not None]
+    reasons = [reason for reason in (*(part.reason for part in parts), facts.unread) if reason is not None]
     return Score(sum(part.value for part in parts) / len(parts), "; ".join(reasons) or None)
 
 
@@ -164,10 +166,11 @@ def _parts(facts: Facts, picture: Picture, config: CompBenchConfig, cosine: floa
 
 def _answers(facts: Facts, picture: Picture) -> tuple[list[str], list[float]]:
     questions = facts.questions()
-    if picture.answers:
+    if picture.answers or not questions:
         return questions, [picture.answers[question] for question in questions]
-    chunks = facts.objects if facts.chunks is None else facts.chunks
-    yes = [presence(wanted.attributes(), picture) for wanted in chunks]
+    if facts.chunks is not None:
+        raise ValueError("noun chunks of a text are asked, and this judge answers no questions")
+    yes = [presence(wanted.attributes(), picture) for wanted in facts.objects]
     if facts.background is not None:
         yes.append(picture.background.get(facts.background, 0.0))
     return questions, yes
@@ -179,14 +182,15 @@ def _placed(
     config: CompBenchConfig,
     holds: Callable[[str, Detection, Detection], float],
     seen: Callable[[Detection, Detection], str],
+    in_depth: bool,
 ) -> Score:
     if facts.relation is None:
         raise ValueError("a spatial prompt must state a relation")
     kind = facts.relation.kind
     wanted = facts.objects[facts.relation.subject], facts.objects[facts.relation.object]
-    pair = find_pair(*wanted, kind, picture, config.faults)
+    pair = max(pairs(*wanted, picture, config, in_depth), key=lambda pair: holds(kind, *pair), default=None)
     if pair is None:
-        found = [candidates(one, picture, config.faults) for one in wanted]
+        found = [candidates(one, picture, config, in_depth) for one in wanted]
         missing = next((one for one, things in zip(wanted, found, strict=True) if not things), wanted[1])
         surest = max((name_score(things[0]) for things in found if things), default=0.0)
         return Score(surest / 4, f"found {picture}, wanted {with_article(missing.shape)}")

@@ -1,10 +1,10 @@
 """BLIP-VQA as T2I-CompBench asks it: P(yes) / (P(yes) + P(no)) of the answer's first token.
 
-Huang et al. 2023, section 4.1. Questions open with [ENC], where the tokenizer has it, and the answer with [DEC], as the
-published code has it (``BlipForQuestionAnswering.generate`` opens questions with [CLS]).
+Huang et al. 2023, section 4.1. Questions open with [ENC] and the answer with [DEC], as the published code has it
+(``BlipForQuestionAnswering.generate`` opens questions with [CLS], see huggingface/transformers#22732).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evaluation.judges.config import pretrained_place
 from evaluation.judges.protocol import Images
 
 LONGEST = 35
@@ -21,7 +22,7 @@ LONGEST = 35
 class BlipAnswerer:
     """``model`` is a BlipForQuestionAnswering, ``processor`` the BlipProcessor that belongs to it.
 
-    Raises ValueError where the vocabulary has no "yes" or "no".
+    Raises ValueError where the vocabulary has no "yes", no "no" or no [ENC].
     """
 
     def __init__(self, model: Any, processor: Any, batch_size: int) -> None:
@@ -32,7 +33,11 @@ class BlipAnswerer:
         if "yes" not in words or "no" not in words:
             raise ValueError("the answerer's vocabulary has no 'yes' or no 'no': name a BLIP that answers questions")
         self._yes, self._no = words["yes"], words["no"]
-        self._opening: int = words.get("[ENC]", processor.tokenizer.cls_token_id)
+        self._opening = _opening_token(words, model.config.text_config)
+
+    def unknown(self, question: str) -> str | None:
+        """Return None: a question may have any words."""
+        return None
 
     @torch.no_grad()
     def answer(self, images: Images, questions: Sequence[tuple[int, str]]) -> NDArray[np.float64]:
@@ -78,18 +83,29 @@ class BlipAnswerer:
         return yes
 
 
+def _opening_token(words: Mapping[str, int], config: Any) -> int:
+    """Return [ENC]: checkpoints on the hub have its embedding after that of [DEC], and tokenizers that know neither."""
+    if "[ENC]" in words:
+        return words["[ENC]"]
+    after: int = config.bos_token_id + 1
+    if "[DEC]" in words or after >= config.vocab_size or after in words.values():
+        raise ValueError("the answerer has no token [ENC] to open questions with: name a BLIP that answers questions")
+    return after
+
+
 def load_blip_answerer(name: str, batch_size: int, device: torch.device) -> BlipAnswerer:
-    """Load a checkpoint by its name on the Hugging Face Hub or from a local directory.
+    """Load a checkpoint from a local directory or by its name on the Hugging Face Hub, ``name@revision``.
 
     Raises ValueError where the name holds another kind of model.
     """
     from transformers import AutoConfig, BlipForQuestionAnswering, BlipProcessor  # seconds of import
 
-    kinds = AutoConfig.from_pretrained(name).architectures or []
+    place = pretrained_place(name)
+    kinds = AutoConfig.from_pretrained(**place).architectures or []
     if "BlipForQuestionAnswering" not in kinds:
         raise ValueError(
             f"judge.answerer {name!r} is {', '.join(kinds) or 'of no named kind'}; it must be a "
             "BlipForQuestionAnswering, such as Salesforce/blip-vqa-base"
         )
-    model = BlipForQuestionAnswering.from_pretrained(name).to(device)
-    return BlipAnswerer(model, BlipProcessor.from_pretrained(name), batch_size)
+    model = BlipForQuestionAnswering.from_pretrained(**place).to(device)
+    return BlipAnswerer(model, BlipProcessor.from_pretrained(**place), batch_size)

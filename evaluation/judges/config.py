@@ -1,5 +1,6 @@
 """Which judge looks at the pictures. Free of torch, so that the orchestrator can read it too."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -7,8 +8,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from t2i_assets.corpus.named_models import ModelName
 
 
+def pretrained_place(name: str) -> dict[str, str]:
+    """Return what ``from_pretrained`` is told: a directory as it is, a name of the hub without and with a revision."""
+    repository, at, revision = name.rpartition("@")
+    if not at or Path(name).exists():
+        return {"pretrained_model_name_or_path": name}
+    return {"pretrained_model_name_or_path": repository, "revision": revision}
+
+
 class JudgeChoice(BaseModel):
-    """A judge by its kind; the models of ``pretrained`` by name or path."""
+    """A judge by its kind; the models of ``pretrained`` by path, or by name on a hub.
+
+    A name may end in a revision, ``name@commit``; without one, a tag that is moved there is not noticed.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

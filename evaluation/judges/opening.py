@@ -9,13 +9,8 @@ from evaluation.judges.config import JudgeChoice
 from evaluation.judges.protocol import Judge
 from evaluation.models.answerer import load_answerer
 from evaluation.models.detector import load_detector
+from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.named_models import named_model_digest
-
-NEEDS = {
-    **dict.fromkeys(("spatial", "numeracy", "complex"), ("detector",)),
-    "3d_spatial": ("detector", "depth"),
-}
-"""What each category needs of a judge beside answers about attributes."""
 
 
 def open_judge(choice: JudgeChoice, trained: Path, scorer: str, batch_size: int, device: torch.device) -> Judge:
@@ -40,8 +35,10 @@ def open_judge(choice: JudgeChoice, trained: Path, scorer: str, batch_size: int,
 def _pretrained(choice: JudgeChoice, batch_size: int, device: torch.device) -> Judge:
     from evaluation.judges import blip_vqa, transformers_vision  # transformers takes seconds to import
 
+    settings = choice.model_dump(include={"image_size", "score_threshold", "depth_larger"})
+    content = named_model_digest(choice.answerer, choice.detector, choice.depth)
     return Judge(
-        f"pretrained-{named_model_digest(choice.answerer, choice.detector, choice.depth)}",
+        f"pretrained-{digest([content, settings])}",
         choice.image_size,
         detector=None
         if choice.detector is None
@@ -51,14 +48,3 @@ def _pretrained(choice: JudgeChoice, batch_size: int, device: torch.device) -> J
         if choice.depth is None
         else transformers_vision.load_depth(choice.depth, choice.depth_larger, batch_size, device),
     )
-
-
-def check_fit(judge: Judge, choice: JudgeChoice, categories: set[str]) -> None:
-    """Raise ValueError where a category needs what the judge does not have; the message names field and mend."""
-    for category in sorted(categories):
-        needs = ("detector",) if category.startswith("geneval_") else NEEDS.get(category, ())
-        if "detector" in needs and judge.detector is None:
-            raise ValueError(f"category {category} needs boxes: name a detection model in t2i_compbench.judge.detector")
-        if "depth" in needs and judge.depth is None and not judge.sees_depth:
-            mend = "name a depth model in t2i_compbench.judge.depth" if choice.kind == "pretrained" else "take pixels"
-            raise ValueError(f"category {category} needs depth, which the judge {choice.kind} does not see: {mend}")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.detection import Picture
+from evaluation.detection import ATTRIBUTES, Picture, Vocabulary
 from evaluation.judges.protocol import Images, Judge
 
 
@@ -16,6 +16,17 @@ class Oracle:
         self._truth: Mapping[bytes, Picture] = {
             image.tobytes(): picture for image, picture in zip(images, truth, strict=True)
         }
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Return every value that the pictures show."""
+        values: dict[str, set[str]] = {name: set() for name in (*ATTRIBUTES, "background")}
+        for picture in self._truth.values():
+            values["background"].update(picture.background)
+            for thing in picture.objects:
+                for name in ATTRIBUTES:
+                    values[name].add(thing.most_likely(name))
+        return values
 
     def detect(self, images: NDArray[np.uint8]) -> list[Picture]:
         """Return what each image truly shows."""

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.detection import Box, Detection, Picture
+from evaluation.detection import Box, Detection, Picture, Vocabulary
 
 VERSION = "pixels-1"
 IMAGE_SIZE = 64
@@ -44,6 +44,14 @@ Array = NDArray[Any]
 
 class PixelJudge:
     """Sees the embedded domain in images of 64 pixels, uint8 [N, 3, 64, 64]."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Return the palette, the textures and the shapes."""
+        return {
+            "shape": _ideal_moments(), "color": PALETTE, "texture": ("solid", "striped", "dotted"),
+            "background": BACKGROUNDS,
+        }  # fmt: skip
 
     def detect(self, images: NDArray[np.uint8]) -> list[Picture]:
         """Return what is in each image."""

@@ -17,6 +17,9 @@ Images = NDArray[np.uint8]
 class Answerer(Protocol):
     """Answers questions about images by P(yes) / (P(yes) + P(no))."""
 
+    def unknown(self, question: str) -> str | None:
+        """Return a word of the question that it never learned; None where it can answer."""
+
     def answer(self, images: Images, questions: Sequence[tuple[int, str]]) -> NDArray[np.float64]:
         """Return one probability for each (index of the image, question)."""
 

@@ -1,6 +1,7 @@
 """Detection and depth models of transformers as judges: any checkpoint of a kind that its Auto classes know.
 
-Detectors name what they were taught to (``id2label``), so a noun that is no label is never found.
+Detectors name what they were taught to (``id2label``): a noun that is no label, under none of its names, they cannot
+find.
 """
 
 from typing import Any, Literal
@@ -10,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from evaluation.detection import Detection, Picture
+from evaluation.detection import Detection, Picture, Vocabulary
+from evaluation.judges.config import pretrained_place
 from evaluation.judges.protocol import Images
 
 
@@ -22,6 +24,11 @@ class TransformersDetector:
         self.processor = processor
         self.score_threshold = score_threshold
         self.batch_size = batch_size
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Return the model's labels, in lower case; it sees nothing else of an object."""
+        return {"shape": {label.lower() for label in self.model.config.id2label.values()}}
 
     @torch.no_grad()
     def detect(self, images: NDArray[np.uint8]) -> list[Picture]:
@@ -73,18 +80,20 @@ class TransformersDepth:
 
 
 def load_detector(name: str, score_threshold: float, batch_size: int, device: torch.device) -> TransformersDetector:
-    """Load a detection model by its name on the Hugging Face Hub or from a local directory."""
+    """Load a detection model from a local directory or by its name on the Hugging Face Hub, ``name@revision``."""
     from transformers import AutoImageProcessor, AutoModelForObjectDetection  # seconds of import
 
-    model = AutoModelForObjectDetection.from_pretrained(name).to(device)
-    return TransformersDetector(model, AutoImageProcessor.from_pretrained(name), score_threshold, batch_size)
+    place = pretrained_place(name)
+    model = AutoModelForObjectDetection.from_pretrained(**place).to(device)
+    return TransformersDetector(model, AutoImageProcessor.from_pretrained(**place), score_threshold, batch_size)
 
 
 def load_depth(
     name: str, larger: Literal["nearer", "farther"], batch_size: int, device: torch.device
 ) -> TransformersDepth:
-    """Load a depth model by its name on the Hugging Face Hub or from a local directory."""
+    """Load a depth model from a local directory or by its name on the Hugging Face Hub, ``name@revision``."""
     from transformers import AutoImageProcessor, AutoModelForDepthEstimation  # seconds of import
 
-    model = AutoModelForDepthEstimation.from_pretrained(name).to(device)
-    return TransformersDepth(model, AutoImageProcessor.from_pretrained(name), batch_size, larger)
+    place = pretrained_place(name)
+    model = AutoModelForDepthEstimation.from_pretrained(**place).to(device)
+    return TransformersDepth(model, AutoImageProcessor.from_pretrained(**place), batch_size, larger)

@@ -50,17 +50,20 @@ class AnswererNetwork(nn.Module):
 
     def encode(self, questions: Sequence[str]) -> Tensor:
         """Return [N, W]. Raises ValueError on a word that the network never learned."""
-        place = {word: i for i, word in enumerate(self.config.words)}
-        encoded = torch.zeros(len(questions), len(place))
+        encoded = torch.zeros(len(questions), len(self.config.words))
         for row, question in enumerate(questions):
-            for word in question.removesuffix("?").lower().split():
-                if word in ARTICLES or word in NUMBER_WORDS:
-                    continue
-                known = place.get(word, place.get(singular(word)))
-                if known is None:
+            for word, place in self.places(question):
+                if place is None:
                     raise ValueError(f"the trained judge never learned the word {word!r} of {question!r}")
-                encoded[row, known] = 1
+                encoded[row, place] = 1
         return encoded
+
+    def places(self, question: str) -> list[tuple[str, int | None]]:
+        """Return the words that are asked for, each with its place among those learned."""
+        known = {word: place for place, word in enumerate(self.config.words)}
+        words = question.removesuffix("?").lower().split()
+        asked = [word for word in words if word not in ARTICLES and word not in NUMBER_WORDS]
+        return [(word, known.get(word, known.get(singular(word)))) for word in asked]
 
 
 class TrainedAnswerer:
@@ -70,6 +73,10 @@ class TrainedAnswerer:
         self.detector = detector.eval()
         self.network = network.eval()
         self.batch_size = batch_size
+
+    def unknown(self, question: str) -> str | None:
+        """Return the first word of the question that the network never learned."""
+        return next((word for word, place in self.network.places(question) if place is None), None)
 
     @torch.no_grad()
     def answer(self, images: NDArray[np.uint8], questions: Sequence[tuple[int, str]]) -> NDArray[np.float64]:

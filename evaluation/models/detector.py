@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evaluation.detection import ATTRIBUTES, Detection, Picture, iou
+from evaluation.detection import ATTRIBUTES, Detection, Picture, Vocabulary, iou
 from training.device import moved
 
 STRIDE = 4
@@ -99,6 +99,12 @@ class TrainedDetector:
     def image_size(self) -> int:
         size: int = self.network.config.image_size
         return size
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Return what the pool showed, by attribute, and its backgrounds."""
+        vocabulary: Vocabulary = self.network.config.vocabulary
+        return vocabulary
 
     def detect(self, images: NDArray[np.uint8]) -> list[Picture]:
         """Return what is in each of the images, uint8 [N, 3, S, S]."""

@@ -18,10 +18,14 @@ class Word:
 
 @dataclass(frozen=True)
 class Parsed:
-    """Words of a text, and its noun chunks as (first word, word after the last)."""
+    """Words of a text, and its noun chunks as (first word, word after the last).
+
+    ``sentence`` says that the text has more than the parser knows about: its chunks may be wrong.
+    """
 
     words: tuple[Word, ...]
     chunks: tuple[tuple[int, int], ...]
+    sentence: bool = False
 
     def chunk_words(self) -> list[tuple[Word, ...]]:
         """Return each chunk as its words."""
@@ -39,7 +43,10 @@ def joined(words: Sequence[Word]) -> str:
 
 
 class Parser(Protocol):
-    """Reads a text."""
+    """Reads a text; ``identity`` tells parsers apart that read differently."""
+
+    @property
+    def identity(self) -> str: ...
 
     def parse(self, text: str) -> Parsed: ...
 

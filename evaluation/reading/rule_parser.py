@@ -1,7 +1,8 @@
 """Noun chunks without a model: a determiner, number or first word after a function word opens one, the next closes it.
 
-Made for the language of the embedded domain and for prompts built like T2I-CompBench's templates ("a green bench and
-a blue bowl"). It knows no verbs but forms of "to be" and "to have" and words in -ing, so free prose wants spaCy.
+Made for the language of the embedded domain and for phrases like T2I-CompBench's templates ("a green bench and a blue
+bowl"). It knows no verbs, so it marks what looks like a sentence: one that is written as such, or has function words
+beyond those that join two phrases. Sentences want spaCy.
 """
 
 import re
@@ -25,12 +26,20 @@ PLACES = frozenset(("left", "right", "top", "bottom", "side", "front", "middle",
 IRREGULAR = {
     "men": "man", "women": "woman", "children": "child", "people": "person", "mice": "mouse", "geese": "goose",
     "feet": "foot", "knives": "knife", "leaves": "leaf", "shelves": "shelf", "loaves": "loaf", "wolves": "wolf",
+    "tomatoes": "tomato", "potatoes": "potato",
 }  # fmt: skip
+JOINTS = re.compile(
+    r"\b(?:and|of|near|next to|hidden by|in front of|behind|above|over|below|under|beside"
+    r"|(?:on|to) (?:the )?(?:left|right|top|bottom|side) of|(?:on|against) (?=an? \w+ background))\b"
+)
+"""What may stand between the phrases of a text that is no sentence."""
 SAME = frozenset(("sheep", "fish", "deer", "glasses", "scissors", "pants", "jeans", "shorts"))
 
 
 class RuleParser:
     """The rules above."""
+
+    identity = "rule-2"
 
     def parse(self, text: str) -> Parsed:
         """Return words and noun chunks; the last word of a chunk is its noun, those between are adjectives."""
@@ -45,7 +54,12 @@ class RuleParser:
             Word(word, kind, singular(word.lower()) if kind == NOUN else word.lower())
             for word, kind in zip(texts, kinds, strict=True)
         )
-        return Parsed(words, chunks)
+        return Parsed(words, chunks, sentence=_is_sentence(text))
+
+
+def _is_sentence(text: str) -> bool:
+    between = re.findall(r"[\w'-]+", JOINTS.sub(" ", text.lower()))
+    return (text[:1].isupper() and text.endswith(".")) or not FUNCTION_WORDS.isdisjoint(between)
 
 
 def _chunks(words: list[str]) -> tuple[tuple[int, int], ...]:

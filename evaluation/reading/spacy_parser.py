@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 from evaluation.reading.parser import Parsed, Word
+from t2i_assets.corpus.named_models import named_model_digest
 
 
 class SpacyParser:
@@ -18,6 +19,8 @@ class SpacyParser:
                 f"the parser {name!r} is a pipeline of spaCy that cannot be loaded ({error}): install spacy and the "
                 "pipeline, or set parser to rule"
             ) from error
+        told = self._pipeline.meta
+        self.identity = f"spacy-{spacy.__version__}-{told['name']}-{told['version']}-{named_model_digest(name)}"
 
     def parse(self, text: str) -> Parsed:
         """Return words and noun chunks as spaCy sees them."""

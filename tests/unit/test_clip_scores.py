@@ -17,8 +17,9 @@ from evaluation import clip_score, compbench
 from evaluation.clip_definitions import clip_scores, torchmetrics_clip_score
 from evaluation.compbench import CompBenchInputs
 from evaluation.config import ClipScoreConfig, CompBenchConfig
+from evaluation.faults import Faults
 from evaluation.rescoring import version_with_settings
-from evaluation.systems import EvaluationInputs, read_generated, read_prompts
+from evaluation.systems import EvaluationInputs, read_generated, read_prompts, scorer_digest
 from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.schemas import EVALS, GENERATED, PROMPTS
 from t2i_assets.corpus.shards import TarWriter
@@ -260,14 +261,13 @@ def test_tables_from_before_pictures_had_digests_are_passed_over(inputs, scored,
 
 def test_a_version_tells_the_settings_that_change_scores_and_no_others():
     plain = version_with_settings("rules-1", CompBenchConfig())
-    assert plain == "rules-1"
+    assert plain.startswith("rules-1+") and version_with_settings("cosine-1", ClipScoreConfig()) == "cosine-1"
     assert version_with_settings("rules-1", CompBenchConfig(batch_size=3, threads=2, model="m")) == plain
     near = version_with_settings("rules-1", CompBenchConfig(near=0.5))
-    assert near.startswith("rules-1+")
-    assert near != version_with_settings("rules-1", CompBenchConfig(near=0.4))
+    assert len({plain, near, version_with_settings("rules-1", CompBenchConfig(near=0.4))}) == 3
 
 
-def test_judged_scores_are_taken_over_too_until_the_clip_beside_the_judge_changes(inputs, scorer, tmp_path):
+def test_judged_scores_are_taken_over_too_until_what_they_rest_on_changes(inputs, scorer, tmp_path):
     config = CompBenchConfig(**WHOSE, judge={"kind": "pixels"})
     asked = CompBenchInputs(evaluation_set=inputs.evaluation_set, scorer=scorer, images=inputs.images)
     final = run(compbench.main, tmp_path / "first", config, asked)
@@ -280,6 +280,38 @@ def test_judged_scores_are_taken_over_too_until_the_clip_beside_the_judge_change
     assert read_rows(tmp_path / "again" / "scores.parquet", EVALS) == read_rows(first, EVALS)
 
     stricter = CompBenchConfig(**WHOSE, judge={"kind": "pixels"}, near=0.2)
-    assert run(compbench.main, tmp_path / "stricter", stricter, again)["taken_over"] == 0
+    assert run(compbench.main, tmp_path / "near", stricter, again)["measured"] == 0  # nothing here is near anything
     final = run(compbench.main, tmp_path / "clip", config, again.model_copy(update={"clip": scorer}))
-    assert final["taken_over"] == 0
+    assert final["measured"] == 0  # nor does any prompt state an interaction
+    rounded = CompBenchConfig(**WHOSE, judge={"kind": "pixels"}, faults={"rounding": "official"})
+    assert run(compbench.main, tmp_path / "rounded", rounded, again)["taken_over"] == 0
+
+
+def no_clip(*told) -> None:
+    raise AssertionError("no picture needs CLIP")
+
+
+def test_interactions_are_scored_by_clip_which_is_opened_for_them_alone(inputs, scorer, tmp_path, monkeypatch):
+    told = read_prompts(inputs.evaluation_set)[0]
+    acting = {"prompt_id": "acting", "category": "non_spatial", "prompt": "a red star and a blue star", "facts": "{}"}
+    bee = {"prompt_id": "bee", "category": "spatial", "prompt": "a bee near a star", "facts": "{}"}
+    write_table(tmp_path / "prompts.parquet", [told, told | acting, told | bee], PROMPTS)
+    (tmp_path / "reference").symlink_to(inputs.evaluation_set / "reference")
+    faults = {"unscorable": "corrected"}
+    config = CompBenchConfig(systems=("ceiling",), judge={"kind": "pixels"}, faults=faults)
+    asked = CompBenchInputs(evaluation_set=tmp_path, scorer=scorer)
+    with pytest.raises(ValueError, match="give the job the input 'clip'"):
+        run(compbench.main, tmp_path / "without", config, asked)
+    final = run(compbench.main, tmp_path / "first", config, asked.model_copy(update={"clip": scorer}))
+    assert (final["measured"], final["left_out"]) == (2, 1)
+    assert list(json.loads((tmp_path / "first" / "left_out.json").read_text())) == ["a bee near a star"]
+    rows = {row["prompt_id"]: row for row in read_rows(tmp_path / "first" / "scores.parquet", EVALS)}
+    assert rows["acting"]["scorer"] == scorer_digest(scorer) and rows[told["prompt_id"]]["scorer"] == "pixels-1"
+    assert rows["acting"]["reason"] == f"cosine {rows['acting']['value']:.3f}"
+
+    monkeypatch.setattr("evaluation.interactions.load_clip", no_clip)
+    earlier = {"clip": scorer, "earlier": [tmp_path / "first" / "scores.parquet"]}
+    rounded = config.model_copy(update={"faults": Faults(**faults, rounding="official")})
+    final = run(compbench.main, tmp_path / "again", rounded, asked.model_copy(update=earlier))
+    assert (final["measured"], final["taken_over"]) == (1, 1)
+    assert not any("/sees_" in name for name in final)  # they would be of one picture of the two

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation import geneval
 from evaluation.compbench import CompBenchInputs, has_rule, main
 from evaluation.config import CompBenchConfig
 from evaluation.detection import ATTRIBUTES, picture_of_truth
@@ -60,6 +61,8 @@ def test_the_pixel_judge_scores_every_category_that_can_be_drawn_from_ceiling_to
         ceilings = [final[f"ceiling/{style}/{category}"] for category in DRAWN]
         floors = [final[f"floor/{style}/{category}"] for category in DRAWN]
         assert np.mean(ceilings) > 0.95 and np.mean(floors) < 0.5
+        tasks = [final[f"floor/{style}/{category}"] for category in geneval.CATEGORIES]
+        assert final[f"floor/{style}/geneval"] == pytest.approx(np.mean(tasks), abs=1e-4)
     assert all(row["reason"] for row in rows if row["value"] < 0.99)
     again, said = scored(evaluation_set, tmp_path / "again", config, [tmp_path / "first" / "scores.parquet"])
     assert said["measured"] == 0 and said["taken_over"] == len(rows)

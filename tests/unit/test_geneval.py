@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from evaluation.config import CompBenchConfig
 from evaluation.detection import Box, Detection, Picture, picture_of_truth
 from evaluation.facts import Facts, Relation, Wanted, parse_facts
-from evaluation.geneval import CATEGORIES, relative_positions, score
+from evaluation.geneval import CATEGORIES, benchmark_score, relative_positions, score
 from t2i_assets.synthweb.evaluation_set import asked, original_statement, scene_of, shown
 from t2i_assets.synthweb.language import say_all
 
@@ -66,6 +66,22 @@ def test_counting_looks_at_sure_objects_only_and_other_tasks_at_all():
     facts, picture = Facts((Wanted("star"),)), Picture((thing("star", certainty=0.5),), {})
     assert score("geneval_counting", facts, picture, CONFIG).value == 0
     assert score("geneval_single_object", facts, picture, CONFIG).value == 1
+
+
+def test_names_are_whole_and_geneval_calls_three_classes_otherwise_than_detectors_do():
+    def single(noun: str, label: str, certainty: float = 1.0) -> float:
+        picture = Picture((thing(label, certainty=certainty),), {})
+        return score("geneval_single_object", Facts((Wanted(noun),)), picture, CONFIG).value
+
+    assert single("dog", "hot dog") == single("bear", "teddy bear") == 0
+    assert single("computer mouse", "mouse") == single("tv remote", "remote") == 1
+    assert single("dog", "dog", certainty=0.3) == 0 and single("dog", "dog", certainty=0.31) == 1
+
+
+def test_the_benchmarks_score_is_the_mean_of_six_task_means_or_none():
+    means = dict(zip(CATEGORIES, (1.0, 0.5, 0.25, 0.75, 0.0, 0.5), strict=True))
+    assert benchmark_score(means) == pytest.approx(0.5)
+    assert benchmark_score({name: means[name] for name in CATEGORIES[:5]}) is None
 
 
 def test_swapped_colours_fail_with_a_reason_for_each():

@@ -74,6 +74,12 @@ def test_agreement_by_chance_is_taken_away_from_a_judge_that_always_says_no(rows
     assert abs(value(rows, "empty", "kappa", "right")) < 0.2
 
 
+def test_a_single_picture_has_no_floor():
+    found = measure_judges([("right", Judge("right", 8, Blind(TRUTH)), IMAGES[:1])], TRUTH[:1], disturbed=1, seed=0)
+    assert {row["measure"].split("/")[0] for row in found} >= {"ceiling", "swapped"}
+    assert not any(row["measure"].startswith("floor") for row in found)
+
+
 def test_every_judge_is_measured_under_every_disturbance_on_the_first_pictures(rows):
     found = {(row["judge"], row["condition"]) for row in rows}
     assert len(found) == 4 + 3 * (len(BLURS) + len(NOISES))
@@ -96,7 +102,7 @@ def test_facts_of_a_picture_are_true_of_it_and_no_picture_is_held_against_its_ow
         assert [(w.shape, w.color, w.texture, w.count) for w in facts.objects] == [
             (m.shape, m.color, m.texture, m.count) for m in stated.objects
         ]
-    own, others, swapped = trials(TRUTH, 0)
+    own, others, swapped = trials(TRUTH, 0).values()
     assert all(mine is not theirs for mine, theirs in zip(own, others, strict=True))
     assert {id(facts) for facts in others} == {id(facts) for facts in own}
     for mine, changed in zip(own, swapped, strict=True):

@@ -15,9 +15,9 @@ from evaluation.detection import Picture, picture_of_truth
 from evaluation.facts import Facts, Relation, Wanted, parse_facts
 from evaluation.judge_accuracy import measure
 from evaluation.judges import pixels
-from evaluation.judges.blip_vqa import load_blip_answerer
-from evaluation.judges.config import JudgeChoice
-from evaluation.judges.opening import check_fit, open_judge
+from evaluation.judges.blip_vqa import BlipAnswerer, load_blip_answerer
+from evaluation.judges.config import JudgeChoice, pretrained_place
+from evaluation.judges.opening import open_judge
 from evaluation.judges.oracle import oracle
 from evaluation.judges.protocol import Judge
 from evaluation.rules import attribute_binding, spatial_3d
@@ -30,7 +30,7 @@ from tests.unit.tiny_judges import SIDE, save_blip_vqa, save_depth, save_detecto
 CONFIG = CompBenchConfig()
 CPU = torch.device("cpu")
 YES, NO = 1.2, -0.3
-CHUNKS = Facts((), chunks=(Wanted("bench", words="a green bench"), Wanted("bowl", words="the blue bowl")))
+CHUNKS = Facts((), chunks=("a green bench", "the blue bowl"))
 
 
 def pictures_of(scenes: list[Scene]) -> np.ndarray:
@@ -137,6 +137,18 @@ def test_blip_vqa_gives_the_first_token_probabilities_of_transformers_itself(tmp
     assert np.ptp(together) > 1e-3
 
 
+def test_questions_open_with_the_token_after_dec_where_the_tokenizer_knows_neither(tmp_path, images):
+    save_blip_vqa(tmp_path / "known")
+    save_blip_vqa(tmp_path / "unknown", tokens_known=False)
+    known, unknown = (load_blip_answerer(str(tmp_path / name), 2, CPU) for name in ("known", "unknown"))
+    assert unknown.processor.tokenizer.get_vocab().get("[ENC]") is None
+    questions = [(0, "a red star?"), (2, "a blue bowl?")]
+    np.testing.assert_allclose(unknown.answer(images, questions), known.answer(images, questions), atol=1e-6)
+    unknown.model.config.text_config.vocab_size -= 1
+    with pytest.raises(ValueError, match=r"has no token \[ENC\]"):
+        BlipAnswerer(unknown.model, unknown.processor, 2)
+
+
 def test_a_blip_that_does_not_answer_is_refused_by_name(tmp_path):
     save_blip_vqa(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
@@ -157,7 +169,7 @@ def test_pretrained_models_see_named_boxes_and_depth(tmp_path, images):
         score_threshold=0.01,
     )
     judge = open_judge(choice, tmp_path, "", 2, CPU)
-    check_fit(judge, choice, {"3d_spatial", "numeracy", "color"})
+    assert set(judge.detector.vocabulary["shape"]) == {"car", "carpet", "dog"}
     related = Facts((Wanted("car"), Wanted("dog")), Relation("behind", 0, 1))
     seen = judge.look(images, [(0, CHUNKS), (2, related)])
     assert all(picture.depth.shape == (SIDE, SIDE) for picture in seen)
@@ -175,15 +187,16 @@ def test_pretrained_models_see_named_boxes_and_depth(tmp_path, images):
     assert judge.name == open_judge(choice, tmp_path, "", 1, CPU).name
 
 
-def test_a_judge_that_lacks_what_a_category_needs_is_refused_before_it_looks():
-    answers = Judge("answers", SIDE)
-    with pytest.raises(
-        ValueError, match=r"numeracy needs boxes: name a detection model in t2i_compbench\.judge\.detector"
-    ):
-        check_fit(answers, JudgeChoice(kind="pretrained", answerer="x"), {"color", "numeracy"})
-    sees = Judge("sees", SIDE, detector=pixels.PixelJudge())
-    with pytest.raises(ValueError, match="3d_spatial needs depth, which the judge trained does not see"):
-        check_fit(sees, JudgeChoice(), {"3d_spatial"})
+def test_models_of_a_hub_may_be_pinned_to_a_revision(tmp_path):
+    assert pretrained_place("facebook/detr@abc") == {
+        "pretrained_model_name_or_path": "facebook/detr", "revision": "abc"
+    }  # fmt: skip
+    (tmp_path / "mine@home").mkdir()
+    assert list(pretrained_place(str(tmp_path / "mine@home"))) == ["pretrained_model_name_or_path"]
+    assert list(pretrained_place("facebook/detr")) == ["pretrained_model_name_or_path"]
+
+
+def test_a_choice_of_models_fits_its_kind():
     with pytest.raises(ValueError, match="needs an answerer, a detector or both"):
         JudgeChoice(kind="pretrained")
     with pytest.raises(ValueError, match="set kind to pretrained"):

@@ -22,11 +22,16 @@ SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "nu
 SIDE = 32
 
 
-def save_blip_vqa(directory: Path, yes: float | None = None, no: float | None = None) -> None:
-    """Save a BLIP that answers questions; with ``yes`` and ``no`` these are its logits, whatever it is asked."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"]
-    vocabulary = {word: place for place, word in enumerate([*special, *WORDS])}
-    tokens = {"bos_token_id": 5, "eos_token_id": 2, "pad_token_id": 0, "sep_token_id": 3}
+def save_blip_vqa(
+    directory: Path, yes: float | None = None, no: float | None = None, tokens_known: bool = True
+) -> None:
+    """Save a BLIP that answers questions; with ``yes`` and ``no`` these are its logits, whatever it is asked.
+
+    [DEC] and [ENC] are its last tokens, which the tokenizers of published checkpoints do not know.
+    """
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {word: place for place, word in enumerate([*special, *WORDS, "[DEC]", "[ENC]"])}
+    tokens = {"bos_token_id": vocabulary["[DEC]"], "eos_token_id": 2, "pad_token_id": 0, "sep_token_id": 3}
     text = {"vocab_size": len(vocabulary), "encoder_hidden_size": 16, "max_position_embeddings": 40, **tokens}
     torch.manual_seed(0)
     config = BlipConfig(text_config={**SMALL, **text}, vision_config={**SMALL, "image_size": SIDE, "patch_size": 16})
@@ -44,7 +49,8 @@ def save_blip_vqa(directory: Path, yes: float | None = None, no: float | None = 
                 head.decoder.bias.copy_(head.bias)
     model.save_pretrained(directory)
     pixels = BlipImageProcessor(size={"height": SIDE, "width": SIDE})
-    BlipProcessor(pixels, BertTokenizer(vocab=vocabulary)).save_pretrained(directory)
+    said = {word: place for word, place in vocabulary.items() if tokens_known or word not in ("[DEC]", "[ENC]")}
+    BlipProcessor(pixels, BertTokenizer(vocab=said)).save_pretrained(directory)
 
 
 def save_detector(directory: Path) -> None:
