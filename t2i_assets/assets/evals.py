@@ -185,9 +185,8 @@ def named_scorers(pipeline: Pipeline, metric: str, config: Overrides) -> tuple[s
     """Return the names and paths of models that a metric's job looks and reads with, beside what is made here."""
     if metric != "t2i_compbench":
         return ()
-    chosen = pipeline.settings.section(metric, config.overrides)
-    parser = None if chosen.parser == "rule" else chosen.parser
-    return chosen.judge.answerer, chosen.judge.detector, chosen.judge.depth, parser
+    named: tuple[str | None, ...] = pipeline.settings.section(metric, config.overrides).named
+    return named
 
 
 def earlier_scores(pipeline: Pipeline, metric: str, asset: str) -> dict[str, list[Path]]:
