@@ -1,7 +1,7 @@
 """What the UI shows of scores: numbers that lead on to pictures, model, blend and captions, a click each."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,27 +36,40 @@ Row = dict[str, Any]
 def linked_scores(leaderboard: Path) -> dg.MarkdownMetadataValue:
     """Return the plain rows of the leaderboard, a table a style: each score leads to the asset that shows its pictures.
 
-    Below the tables stand, for each recipe, the ways to its model, blend and pictures, and a query for the rest.
+    A line has the scores that compare: a metric in several versions, or by several scorers, has a line for each. Below
+    the tables stand, for each recipe, the ways to its model, blend and pictures, and a query for the rest.
     """
     board = read_rows(leaderboard / "leaderboard.parquet", LEADERBOARD)
     rows = [row for row in board if row["baseline"] is None]
     recipes = sorted({row["recipe"] for row in rows if row["recipe"] is not None})
     lines: list[str] = []
     for style in sorted({row["style"] for row in rows}):
-        cells: dict[str, dict[str, str]] = defaultdict(dict)
-        for row in rows:
-            if row["style"] == style:
-                cells[row["metric"]][row["recipe"] or row["system"]] = _score(row)
         columns = ["floor", *recipes, "ceiling"]
         lines += [f"**{style}**", "", _line(["", *columns]), "|---|" + "---:|" * len(columns)]
-        lines += [_line([metric, *(of.get(column, "–") for column in columns)]) for metric, of in cells.items()]
+        for name, of in _comparable([row for row in rows if row["style"] == style]):
+            lines.append(_line([name, *(of.get(column, "–") for column in columns)]))
         lines.append("")
     for recipe in recipes:
         model = next(row["model"] for row in rows if row["recipe"] == recipe)
         ways = _ways(("latent_diffusion", recipe), recipe, ("generated_images", recipe))
         lines.append(f"**{escaped(recipe)}** ({escaped(model or '')}): {ways}  ")
-    lines += ["", '⚠ few scenes or images. Every picture of a score: `t2i query "FROM scored_pictures WHERE current"`.']
+    lines += [
+        "",
+        "⚠ to be read with care, for the reason in the table `scores`. Numbered lines of a metric do not compare: "
+        "another version or scorer gave them. "
+        'Every picture of a score: `t2i query "FROM scored_pictures WHERE current"`.',
+    ]
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def _comparable(rows: Iterable[Row]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the name of each line and its cells by column; names of one metric are numbered."""
+    by: dict[str, dict[tuple[str, str], dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        by[row["metric"]][row["metric_version"], row["scorer"]][row["recipe"] or row["system"]] = _score(row)
+    for metric, lines in by.items():
+        for number, cells in enumerate(lines.values(), start=1):
+            yield (metric if len(lines) == 1 else f"{metric} ({number})"), cells
 
 
 def scored_samples(

@@ -26,7 +26,7 @@ from t2i_assets.materialize import made, made_everywhere
 from t2i_assets.metadata import rows_table
 from t2i_assets.resources import Pipeline
 
-HEADLINES = (statistics.COMPOSITIONAL, "clip_score")
+HEADLINES = (statistics.COMPOSITIONAL, statistics.GENEVAL, "clip_score")
 """The score of a style: the first of these that it has."""
 OF_PICTURES = ("t2i_compbench", "clip_score")
 """Assets whose scores are of one picture each, so that prompts can be left out."""
@@ -39,8 +39,8 @@ def training_gives_nothing_away(pipeline: Pipeline) -> dg.AssetCheckResult:
     """No scored model met a picture of the evaluation set, and prompts that it met as captions do not move its score.
 
     Of each model on the leaderboard the blend that it was trained on is read. A score moves where that of the prompts
-    which no caption of the blend says lies outside the 95 % interval of the whole; where prompts were met and no others
-    are left, or the score has no interval, it cannot be told, and the check does not pass.
+    which no caption of the blend says lies outside the 95 % interval of the whole; where prompts were met and none of
+    some category are left, or the score has no interval, it cannot be told, and the check does not pass.
     """
     return leaks(pipeline)
 
@@ -117,7 +117,9 @@ def _styles(pipeline: Pipeline, board: Artifact, captions: Set[str], rows: list[
         metric = next((name for name in HEADLINES if name in whole), None)
         if metric is not None:
             met = sum(name in said for name in names)
-            yield _told(whole[metric], len(names), met, unseen.get((style, metric)))
+            rest = unseen.get((style, metric))
+            comparable = rest is not None and rest["metric_version"] == whole[metric]["metric_version"]
+            yield _told(whole[metric], len(names), met, rest["value"] if rest and comparable else None)
 
 
 def _prompts(pipeline: Pipeline, scores: Iterable[Artifact]) -> list[Row]:
@@ -127,15 +129,15 @@ def _prompts(pipeline: Pipeline, scores: Iterable[Artifact]) -> list[Row]:
     return [row for table in tables for row in read_rows(table, PROMPTS, ["prompt_id", "style", "prompt"])]
 
 
-def _scores_without(scores: Iterable[Artifact], model: str, said: Set[str]) -> dict[tuple[str, str], float]:
-    """Return each score of a model over the prompts that are not ``said``, by style and metric."""
+def _scores_without(scores: Iterable[Artifact], model: str, said: Set[str]) -> dict[tuple[str, str], Row]:
+    """Return each row of a model's leaderboard over the prompts that are not ``said``, by style and metric."""
     kept = []
     for artifact in scores:
         table = read_table(artifact.path / "scores.parquet", EVALS)
         of = table.select(["model", "prompt_id"]).to_pylist()
         kept.append(table.filter([row["model"] == model and row["prompt_id"] not in said for row in of]))
     rows = statistics.leaderboard(kept, LeaderboardConfig(resamples=2, baseline=None))
-    return {(row["style"], row["metric"]): row["value"] for row in rows}
+    return {(row["style"], row["metric"]): row for row in rows}
 
 
 def _told(whole: Row, prompts: int, met: int, unseen: float | None) -> dict[str, Any]:

@@ -82,22 +82,28 @@ def test_a_training_picture_of_the_evaluation_set_is_a_leak(home: Home) -> None:
 
 def test_prompts_that_were_captions_are_counted_and_leak_where_they_move_the_score(home: Home) -> None:
     prompts = prompts_of(home, "descriptive")
-    scores = read_ref(home, "t2i_compbench", RECIPE).path / "scores.parquet"
-    rows = read_rows(scores, EVALS)
-    of_style = {row["prompt_id"]: row["value"] for row in rows if row["style"] == "descriptive"}
-
     teach_prompts(home, prompts[:1])
     [one] = [row for row in table(check(home), "prompts met as captions") if _ours(row)]
     assert one["met"] >= 1
     assert one["gives away"] == "nothing"
 
-    right = [prompt for prompt in prompts if of_style[prompt["prompt_id"]] == 1]
-    teach_prompts(home, right)
+    path = read_ref(home, "t2i_compbench", RECIPE).path / "scores.parquet"
+    failed = {row["category"]: row["prompt_id"] for row in prompts}.values()
+    rows = [{**row, "value": float(row["prompt_id"] not in failed)} for row in read_rows(path, EVALS)]
+    write_table(path, rows, EVALS)
+    teach_prompts(home, [row for row in prompts if row["prompt_id"] not in failed])
     result = check(home)
-    [all_right] = [row for row in table(result, "prompts met as captions") if _ours(row)]
-    assert all_right["met"] >= len(right)
-    assert all_right["score of the others"] == 0
-    assert all_right["gives away"] == "the score"
+    [learned] = [row for row in table(result, "prompts met as captions") if _ours(row)]
+    assert (learned["met"], learned["score of the others"]) == (12, 0)
+    assert learned["gives away"] == "the score"
+    assert not result.passed
+
+
+def test_without_a_whole_category_the_score_is_another_one(home: Home) -> None:
+    teach_prompts(home, [row for row in prompts_of(home, "descriptive") if row["category"] == "color"])
+    result = check(home)
+    [row] = [row for row in table(result, "prompts met as captions") if _ours(row)]
+    assert (row["met"], row["gives away"]) == (3, "cannot be told")
     assert not result.passed
 
 

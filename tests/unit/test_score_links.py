@@ -12,7 +12,7 @@ from PIL import Image
 from t2i_assets.assets.score_links import linked_scores, scored_samples
 from t2i_assets.corpus.artifacts import read_ref
 from t2i_assets.corpus.home import Home
-from t2i_assets.corpus.schemas import EVALS, PROMPTS
+from t2i_assets.corpus.schemas import EVALS, LEADERBOARD, PROMPTS
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.definitions import defs
 from tests.sample_home import make_home
@@ -41,6 +41,18 @@ def test_every_score_of_a_model_is_a_link_to_the_asset_that_shows_its_pictures(h
         assert (words, f"{asset}?view=partitions&partition=alt_only") in links(text)
     known = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     assert {where.split("?")[0] for _, where in links(text)} <= known
+
+
+def test_scores_that_do_not_compare_stand_on_lines_of_their_own(home: Home, tmp_path: Path) -> None:
+    board = read_rows(read_ref(home, "leaderboard").path / "leaderboard.parquet", LEADERBOARD)
+    for row in board:
+        if row["metric"] == "color" and row["recipe"] == "alt_only":
+            row["scorer"] = "another"
+    write_table(tmp_path / "leaderboard.parquet", board, LEADERBOARD)
+    lines = [line.split(" | ") for line in linked_scores(tmp_path).value.splitlines() if line.startswith("| color ")]
+    assert [(name.strip("| "), alt != "–", blend != "–") for name, _, alt, blend, _ in lines] == [
+        ("color (1)", False, True), ("color (2)", True, False),
+    ] * 2  # fmt: skip
 
 
 def shown(home: Home, metric: str, recipe: str = "alt_only") -> dict[str, str]:
