@@ -4,7 +4,8 @@
 
 Every system is measured against the same real images; the ceiling is what real images of the prompts score, the floor
 what they score with their patches shuffled. A distance that a set is too small for is left out, with the reason in its
-place: a row METRIC/left_out.
+place: a row METRIC/left_out. Published prompts have no real pictures here, and real ones of other prompts tell nothing
+of theirs: their styles are measured where real images are named for them.
 """
 
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ def main(job: Job[FrechetConfig, FrechetInputs], reporter: Reporter) -> None:
     """Write scores.parquet: for each encoder, system and style the distances, their N and the resamples."""
     config = job.config
     prompts = read_prompts(job.inputs.evaluation_set)
+    pictured = {prompt["style"] for prompt in prompts if prompt["reference_key"] is not None}
     references = {name: Sample.whole(found) for name, found in feature_sets(job.inputs.scorer / "heldout").items()}
     rows: list[Row] = []
     figures: dict[str, float | str] = {}
@@ -45,6 +47,9 @@ def main(job: Job[FrechetConfig, FrechetInputs], reporter: Reporter) -> None:
     for system in config.systems:
         for encoder, real in references.items():
             for style, made in samples(system, encoder, prompts, job.inputs, config.seed).items():
+                if style not in pictured and not config.of_any_style:
+                    figures[f"{system}/{style}"] = "left out: no real pictures of its prompts (features.real)"
+                    continue
                 for one in set_distances(made, real, config):
                     rows += _rows(config, system, style, one, made, real)
                     told = round(one.value, 6) if isinstance(one, Measured) else f"left out: {one.reason}"

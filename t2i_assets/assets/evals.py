@@ -167,7 +167,7 @@ def scored(
             **{role: artifact.path for role, artifact in clip.items()},
             **earlier_scores(pipeline, metric, asset),
         },
-        extra={"recipe": context.partition_key, "model": model.digest},
+        extra={"recipe": context.partition_key, "model": model.digest, **own_real_images(metric, scorer)},
         named=named_scorers(pipeline, metric, config),
         show=lambda artifact: scored_samples(pipeline.place, artifact.path, model, images, asked.path),
     )
@@ -179,6 +179,11 @@ def clip_beside(pipeline: Pipeline, metric: str, asked: Artifact) -> dict[str, A
         return {}
     acting = any(map(states_interaction, read_rows(asked.path / "prompts.parquet", PROMPTS)))
     return {"clip": made(pipeline, "evaluation_clip")} if acting else {}
+
+
+def own_real_images(metric: str, scorer: Artifact) -> dict[str, bool]:
+    """Return what tells a metric of whole sets that its real images are named, not those of the evaluation set."""
+    return {"of_any_style": True} if metric in OF_FEATURES and scorer.manifest.config.get("real") is not None else {}
 
 
 def named_scorers(pipeline: Pipeline, metric: str, config: Overrides) -> tuple[str | None, ...]:
@@ -203,7 +208,8 @@ fid = _metric(
     "fid", "Distances between features of generated and of real images, each named by its encoder: fd_judge, not FID."
 )
 t2i_compbench = _metric(
-    "t2i_compbench", "Rules of T2I-CompBench's eight categories and of GenEval's six tasks, with the reason of each failure."
+    "t2i_compbench",
+    "Rules of T2I-CompBench's eight categories and of GenEval's six tasks, with the reason of each failure.",
 )
 
 

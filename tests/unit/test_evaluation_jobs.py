@@ -229,6 +229,20 @@ def test_frechet_puts_real_pictures_nearer_than_shuffled_patches_and_numbers_its
     assert plain["reason"] == "24 images are not more than the 32 features: comparable at equal N only"
 
 
+def test_pictures_of_prompts_without_real_ones_are_measured_where_real_ones_are_named(measured, tmp_path):
+    rows = read_prompts(measured.evaluation_set)
+    published = {"style": "geneval", "reference_key": None}
+    prompts = [row | published if row["style"] == "descriptive" else row for row in rows]
+    write_table(tmp_path / "prompts.parquet", prompts, PROMPTS)
+    inputs = measured.model_copy(update={"evaluation_set": tmp_path})
+    config = FrechetConfig(distances=("kernel",), resamples=0)
+    final = run_job(frechet.main, tmp_path / "a", config, inputs)
+    assert final["generated/geneval"].startswith("left out: no real pictures")
+    assert {row["style"] for row in read_rows(tmp_path / "a" / "scores.parquet", EVALS)} == {"original"}
+    run_job(frechet.main, tmp_path / "b", config.model_copy(update={"of_any_style": True}), inputs)
+    assert {row["style"] for row in read_rows(tmp_path / "b" / "scores.parquet", EVALS)} == {"original", "geneval"}
+
+
 def test_every_distance_that_is_asked_for_comes_with_both_numbers_of_images_and_an_interval(measured, tmp_path):
     asked = ("kernel", "cmmd", "neighbours", "inception_score")
     config = FrechetConfig(distances=asked, resamples=30, **WHOSE)
