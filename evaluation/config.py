@@ -121,11 +121,6 @@ class FrechetConfig(EvaluationConfig):
         description="Whether styles whose prompts have no real picture are measured too: set where features.real names "
         "real images that are not the evaluation set's.",
     )
-    of_any_style: bool = Field(
-        default=False,
-        description="Whether styles whose prompts have no real picture are measured too: set where features.real names "
-        "real images that are not the evaluation set's.",
-    )
     resamples: int = Field(default=200, ge=0, description="Resamples of the scenes, for intervals; 0 for none.")
     limit_sizes: int = Field(default=15, ge=2, description="Parts of the images that the limit is drawn through.")
     kernel_subsets: int = Field(default=100, gt=0, description="Subsets of the kernel distance.")
