@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from t2i_assets.corpus.home import Home
-from t2i_assets.voting.ballots import ballots
+from t2i_assets.voting.ballots import Ballot, ballots
 from t2i_assets.voting.box import read_votes
 from tests.sample_home import make_home
 
@@ -44,9 +44,10 @@ def test_keys_choose_a_picture_and_an_impatient_finger_counts_once(voting: tuple
     from playwright.sync_api import expect, sync_playwright
 
     address, home = voting
-    asked = ballots(home, "ann", QUESTION, "original")
-    keys = {"ArrowLeft": "left", "2": "right", " ": "tie"}
-    pressed = [*keys, *keys]
+    *asked, broken = ballots(home, "ann", QUESTION, "original")
+    spoil(broken)
+    pressed = [("", "ArrowLeft", "left"), ("", "2", "right"), ("", " ", "tie")]
+    pressed += [("#left", " ", "left"), ("#right", "Enter", "right")]  # the button in focus, which Tab reaches
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         try:
@@ -54,17 +55,32 @@ def test_keys_choose_a_picture_and_an_impatient_finger_counts_once(voting: tuple
             errors: list[str] = []
             page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
             page.goto(address)
-            for number, (ballot, key) in enumerate(zip(asked, pressed, strict=True)):
+            for number, (ballot, (focus, key, _)) in enumerate(zip(asked, pressed, strict=True)):
                 expect(page.locator("#status")).to_have_text(f"{number} of 6")
                 expect(page.locator("#prompt")).to_have_text(ballot.prompt["prompt"])
                 expect(page.locator("#left")).to_be_enabled()
                 assert page.evaluate("document.querySelector('#right img').naturalWidth") == 32
+                if focus:
+                    page.locator(focus).focus()
                 for _ in range(2):
                     page.keyboard.press(key)
-            expect(page.locator("#prompt")).to_have_text("That was all. Thank you!")
-            expect(page.locator("#pair")).to_be_hidden()
             assert errors == []
+            expect(page.locator("#status")).to_have_text("5 of 6: a picture cannot be shown, please skip")
+            expect(page.locator("#tie")).to_be_disabled()
+            page.keyboard.press("ArrowLeft")
+            page.keyboard.press("s")
+            expect(page.locator("#prompt")).to_have_text("That was all. Thank you!")
+            expect(page.locator("#status")).to_have_text("5 of 6, 1 skipped")
+            expect(page.locator("#pair")).to_be_hidden()
         finally:
             browser.close()
+    choices = [choice for _, _, choice in pressed]
     votes = {row["vote"]: row["choice"] for row in read_votes(home)}
-    assert votes == {ballot.name: keys[key] for ballot, key in zip(asked, pressed, strict=True)}
+    assert votes == {ballot.name: choice for ballot, choice in zip(asked, choices, strict=True)}
+
+
+def spoil(ballot: Ballot) -> None:
+    """Overwrite the left picture of a ballot with what is none."""
+    with (ballot.left.directory / ballot.left.place["shard"]).open("r+b") as tar:
+        tar.seek(ballot.left.place["image_offset"])
+        tar.write(b"no picture")
