@@ -12,7 +12,7 @@ from t2i_assets.assets.models import clip_model
 from t2i_assets.assets.prompts import GROUP, evaluation_set, prompts
 from t2i_assets.assets.score_links import linked_scores, scored_samples
 from t2i_assets.corpus.artifacts import Artifact
-from t2i_assets.corpus.prompt_files import states_interaction
+from t2i_assets.corpus.prompt_files import may_state_interaction
 from t2i_assets.corpus.schemas import BLENDS, CAPTIONS, EVALS, LEADERBOARD, PROMPTS
 from t2i_assets.corpus.tables import read_rows, read_table, write_table
 from t2i_assets.jobs import run_job
@@ -177,7 +177,7 @@ def clip_beside(pipeline: Pipeline, metric: str, asked: Artifact) -> dict[str, A
     """Return the CLIP that scores interactions, where one of the prompts states one."""
     if metric not in OF_INTERACTIONS:
         return {}
-    acting = any(map(states_interaction, read_rows(asked.path / "prompts.parquet", PROMPTS)))
+    acting = any(map(may_state_interaction, read_rows(asked.path / "prompts.parquet", PROMPTS)))
     return {"clip": made(pipeline, "evaluation_clip")} if acting else {}
 
 

@@ -78,10 +78,10 @@ def read_prompt_files(files: PromptFilesConfig) -> list[Row]:
     return kept
 
 
-def states_interaction(prompt: Row) -> bool:
-    """Return whether CLIP scores the prompt, or a part of it, as T2I-CompBench does where things act on each other.
+def may_state_interaction(prompt: Row) -> bool:
+    """Return whether CLIP may have to score the prompt, as in T2I-CompBench where things act on each other.
 
-    Complex prompts of the embedded domain hold no such part.
+    In complex prompts of the embedded domain nothing does; in those of a file it may.
     """
     return prompt["category"] == "non_spatial" or (prompt["category"] == "complex" and prompt["style"] == COMPBENCH)
 

@@ -8,11 +8,11 @@ import pytest
 from t2i_assets.config import SettingsError, load_settings
 from t2i_assets.corpus.prompt_files import (
     PromptFilesConfig,
+    may_state_interaction,
     read_compbench,
     read_drawbench,
     read_geneval,
     read_prompt_files,
-    states_interaction,
 )
 
 COUNTING = {
@@ -85,9 +85,9 @@ def test_a_line_that_joins_makes_no_other_prompt_new_and_one_that_comes_twice_is
 
 
 def test_interactions_are_stated_by_files_alone(files: PromptFilesConfig) -> None:
-    stated = [row["category"] for row in read_prompt_files(files) if states_interaction(row)]
+    stated = [row["category"] for row in read_prompt_files(files) if may_state_interaction(row)]
     assert stated == ["non_spatial", "complex", "complex", "complex"]
-    assert not states_interaction({"style": "descriptive", "category": "complex"})
+    assert not may_state_interaction({"style": "descriptive", "category": "complex"})
 
 
 def test_geneval_declares_objects_counts_relation_and_what_is_one_too_many(files: PromptFilesConfig) -> None:
