@@ -13,7 +13,7 @@ from t2i_assets.report.evidence import Evidence, evidence
 from t2i_assets.report.extremes import Extremes, extremes, leads_to
 from t2i_assets.report.judges import JudgeBench, judge_bench
 from t2i_assets.report.pictures import Drawn, drawn_prompts
-from t2i_assets.report.scores import STYLES, Result, result
+from t2i_assets.report.scores import STYLES, Result, prompts_of, result
 from t2i_assets.report.texts import (
     BlendStatistics,
     Example,
@@ -109,6 +109,7 @@ def render(page: Page) -> str:
         signed=_signed,
         number=_number,
         recipe=_recipe(page.recipes),
+        prompts=prompts_of,
     )
     return environment.get_template("report.html.j2").render(page=page)
 

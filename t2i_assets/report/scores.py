@@ -1,13 +1,19 @@
 """The result: what the leaderboard says about the recipes, in numbers and in one honest sentence."""
 
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from evaluation.leaderboard import CATEGORIES as CATEGORIES
+from evaluation.leaderboard import COMPOSITIONAL as COMPOSITIONAL
+from evaluation.leaderboard import GENEVAL
 from t2i_assets.report.evidence import Evidence, Row
 
-COMPOSITIONAL = "compositional"
-CATEGORIES = ("color", "shape", "texture", "spatial", "numeracy", "complex")
+HEADLINES = (COMPOSITIONAL, GENEVAL)
+"""Scores that sum up a style: recipes are compared by them."""
 STYLES = ("descriptive", "original")
+BENCHMARKS = {"t2i_compbench": "T2I-CompBench", "geneval": "GenEval", "drawbench": "DrawBench"}
+"""How styles are written that are the prompts of a published file."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,8 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric(COMPOSITIONAL, "Compositional", "mean of the six categories below, 0 to 1"),
+        Metric(COMPOSITIONAL, "Compositional", "mean of the categories below that are shares, 0 to 1"),
+        Metric(GENEVAL, "GenEval", "mean of its six tasks, 0 to 1"),
         Metric("color", "Colour", "objects have the colours asked for"),
         Metric("shape", "Shape", "objects have the shapes asked for"),
         Metric("texture", "Texture", "objects have the textures asked for"),
@@ -43,6 +50,8 @@ METRICS = {
 }
 
 
+TASK = f"{GENEVAL}_"
+"""How names of GenEval's tasks begin."""
 FEATURE_METRICS = (
     *(("fid", "FID"), ("kid", "KID"), ("fd", "FD"), ("kd", "KD"), ("cmmd", "CMMD")),
     *(("precision", "Precision"), ("recall", "Recall"), ("density", "Density"), ("coverage", "Coverage")),
@@ -54,10 +63,19 @@ LIMIT = "_infinity"
 DISTANCES = ("fid", "kid", "fd", "kd", "cmmd")
 
 
+def prompts_of(style: str, begins: bool = True) -> str:
+    """Return a style in words, as they begin a sentence or stand in it: Descriptive prompts, prompts of GenEval."""
+    words = f"prompts of {BENCHMARKS[style]}" if style in BENCHMARKS else f"{style} prompts"
+    return words[0].upper() + words[1:] if begins else words
+
+
 def described(name: str) -> Metric:
-    """Return how a metric is shown; those of features are told by what their name begins with."""
+    """Return how a metric is shown; tasks and metrics of features are told by what their name begins with."""
     if name in METRICS:
         return METRICS[name]
+    if name.startswith(TASK):
+        task = name.removeprefix(TASK).replace("_", " ").capitalize()
+        return Metric(name, f"{task} (GenEval)", "pictures with all that was asked and nothing excluded")
     for start, label in FEATURE_METRICS:
         if name == start or name.startswith(f"{start}_"):
             of = name.removesuffix(LIMIT).removeprefix(start).strip("_").replace("_", " ")
@@ -103,8 +121,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One recipe against the baseline on the compositional mean of one prompt style."""
+    """One recipe against the baseline on the headline of one prompt style."""
 
+    metric: Metric
     style: str
     recipe: str
     baseline: str
@@ -120,8 +139,16 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """Floor, recipes and ceiling of a headline beside one another, from 0 to 1."""
+
+    title: str
+    marks: list[Mark]
+
+
+@dataclass(frozen=True)
 class Line:
-    """One metric of one prompt style: every system's score, differences from the baseline and where recipes stand."""
+    """One metric of one prompt style, by one version and scorer: every system's score, differences and marks."""
 
     metric: Metric
     floor: Score | None
@@ -145,17 +172,17 @@ class Result:
     recipes: list[str]
     baseline: str | None
     comparisons: list[Comparison]
-    scales: dict[str, list[Mark]]
+    scales: list[Scale]
     lines: dict[str, list[Line]]
     scenes: int
 
     @property
     def at_floor(self) -> list[tuple[str, str]]:
-        """Return (style, recipe) of every compositional score whose interval meets the floor's."""
+        """Return (style, recipe) of every headline whose interval meets the floor's."""
         found = []
         for style, lines in self.lines.items():
             for line in lines:
-                if line.metric.name == COMPOSITIONAL and line.floor is not None:
+                if line.metric.name in HEADLINES and line.floor is not None:
                     found += [(style, name) for name, score in line.recipes.items() if score.meets(line.floor)]
         return found
 
@@ -172,20 +199,31 @@ def result(evidence: Evidence) -> Result | None:
     named = sorted({row["recipe"] for row in rows if row["recipe"]}, key=lambda name: (name != baseline, name))
     styles = sorted({row["style"] for row in rows}, key=_rank(STYLES))
     lines = {style: _lines([row for row in rows if row["style"] == style], named) for style in styles}
-    main = {style: line for style, found in lines.items() for line in found if line.metric.name == COMPOSITIONAL}
+    main = [(style, line) for style, found in lines.items() for line in found if line.metric.name in HEADLINES]
     comparisons = [
-        Comparison(style, recipe, baseline, line.recipes[recipe], line.recipes[baseline], difference)
-        for style, line in main.items()
+        Comparison(line.metric, style, recipe, baseline, line.recipes[recipe], line.recipes[baseline], difference)
+        for style, line in main
         for recipe, difference in line.differences.items()
         if baseline is not None and baseline in line.recipes
     ]
-    scales = {style: _scale(line) for style, line in main.items()}
+    scales = [Scale(f"{prompts_of(style)}: {line.metric.label}", _on_scale(line)) for style, line in main]
     return Result(named, baseline, comparisons, scales, lines, counted["scenes"])
 
 
 def _lines(rows: list[Row], recipes: list[str]) -> list[Line]:
-    names = sorted({row["metric"] for row in rows}, key=_rank(METRICS))
-    return [_line(described(name), [r for r in rows if r["metric"] == name], recipes) for name in names]
+    """Return the lines of one style; a metric by several versions or scorers has one for each, which it names."""
+    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row["metric"], row["metric_version"], row["scorer"]].append(row)
+    several = {name for name, *_ in groups if sum(name == other for other, *_ in groups) > 1}
+    rank = _rank(METRICS)
+    found = []
+    for name, version, scorer in sorted(groups, key=lambda group: (rank(group[0]), group[1:])):
+        metric = described(name)
+        if name in several:
+            metric = replace(metric, about=f"{metric.about}; by {version} with {scorer}".removeprefix("; "))
+        found.append(_line(metric, groups[name, version, scorer], recipes))
+    return found
 
 
 def _line(metric: Metric, rows: list[Row], recipes: list[str]) -> Line:
@@ -202,8 +240,7 @@ def _line(metric: Metric, rows: list[Row], recipes: list[str]) -> Line:
     return Line(metric, floor, ceiling, scores, differences, marks)
 
 
-def _scale(line: Line) -> list[Mark]:
-    """Return floor, recipes and ceiling on a scale from 0 to 1."""
+def _on_scale(line: Line) -> list[Mark]:
     named = [("floor: real images, shuffled prompts", "bound", line.floor)]
     named += [(name, f"recipe-{number}", score) for number, (name, score) in enumerate(line.recipes.items())]
     named += [("ceiling: real images of the prompts", "bound", line.ceiling)]

@@ -19,7 +19,8 @@ from t2i_assets.report import write_figures, write_report
 from t2i_assets.report.charts import Curve, curves
 from t2i_assets.report.evidence import evidence
 from t2i_assets.report.extremes import extremes
-from t2i_assets.report.scores import CATEGORIES, described
+from t2i_assets.report.scores import described, prompts_of, result
+from t2i_assets.synthweb.config import CATEGORIES
 from t2i_assets.synthweb.language import read
 from t2i_assets.synthweb.scenes import BACKGROUNDS, Kind, Scene, Thing
 from t2i_assets.synthweb.truth import TRUTH, scene_json
@@ -201,6 +202,32 @@ def test_scores_of_few_scenes_are_marked(home: Home, page: str, tmp_path: Path) 
     assert "<abbr" not in written(copy, tmp_path)
 
 
+def test_scores_by_another_version_stand_on_a_line_of_their_own_and_benchmarks_under_their_names(
+    home: Home, tmp_path: Path
+) -> None:
+    copy = Home(Path(shutil.copytree(home.root, tmp_path / "home")))
+    board = read_ref(copy, "leaderboard").path / "leaderboard.parquet"
+    rows = read_rows(board, LEADERBOARD)
+    for row in rows:
+        if row["metric"] == "color" and row["recipe"] == "alt_only":
+            row["metric_version"] = "rules-0"
+    for metric, value in (("geneval", 0.4375), ("geneval_color_attr", 0.25)):
+        of_benchmark = {"system": "generated", "recipe": "alt_only", "style": "geneval", "metric": metric, "n": 6}
+        rows.append({**dict.fromkeys(rows[0]), **of_benchmark, "metric_version": "1", "scorer": "j", "value": value})
+    write_table(board, rows, LEADERBOARD)
+    with evidence(copy) as found:
+        scores = result(found)
+    assert scores is not None
+    lines = [line for line in scores.lines["descriptive"] if line.metric.name == "color"]
+    assert {(*line.recipes, line.floor is None) for line in lines} == {("alt_only", True), ("blend_95_5", False)}
+    assert all(not line.differences or "blend_95_5" in line.recipes for line in lines)
+    assert [f"by {version} with" in line.metric.about for line in lines for version in ("1", "rules-0")].count(
+        True
+    ) == 2
+    assert [line.metric.label for line in scores.lines["geneval"]] == ["GenEval", "Color attr (GenEval)"]
+    assert [prompts_of(style) for style in ("geneval", "original")] == ["Prompts of GenEval", "Original prompts"]
+
+
 def test_every_source_writes_side_by_side(page: str) -> None:
     section = page.split('<section id="texts">')[1].split("</section>")[0]
     [head] = re.findall(r"<thead>.*?</thead>", section, re.DOTALL)
@@ -312,7 +339,7 @@ def test_curves_skip_what_is_not_finite_and_span_decades() -> None:
             ("cmmd_clip", "CMMD (clip)", False),
         ),
         *(("recall_judge", "Recall (judge)", True), ("inception_score", "Inception score", True)),
-        *(("color", "Colour", True), ("geneval_counting", "geneval_counting", True)),
+        *(("color", "Colour", True), ("geneval_counting", "Counting (GenEval)", True)),
     ],
 )
 def test_metrics_of_any_encoder_are_told_with_the_right_direction(
