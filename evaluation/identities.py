@@ -12,13 +12,14 @@ from evaluation.reading.prompt import Reader
 from evaluation.rescoring import Identity
 from t2i_assets.corpus.digests import digest
 
-NAMES = ("aliases", "faults.names", "faults.unscorable")
+UNSCORABLE = "faults.unscorable"
+NAMES = ("aliases", "faults.names", UNSCORABLE)
 ATTRIBUTES = ("faults.rounding",)
 PAIRED = (*NAMES, "faults.same_noun", "faults.pick")
 SPATIAL = (*PAIRED, "near", "faults.near", "iou_threshold", "spatial_minimum")
 DEPTH = (*PAIRED, "faults.substrings", "depth_overlap", "faults.depth_overlap", "faults.depth_axes")
 NUMERACY = (*NAMES, "faults.substrings", "same_box")
-GENEVAL = ("aliases", "faults.unscorable", "near", "faults.near")
+GENEVAL = ("aliases", UNSCORABLE, "near", "faults.near")
 SCORED_BY: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("color", "shape", "texture"), ATTRIBUTES),
     "spatial": SPATIAL,
@@ -56,9 +57,11 @@ class Identities:
         known: dict[str, Any] = {name: self._setting(name) for name in SCORED_BY[category]}
         if not declared and category in READ_BY:
             known |= {name: self._setting(name) for name in READ_BY[category]}
-            known |= {"parser": self._reader.parser.identity, "counted": self._reader.singulars}
-        if category == "complex" and not declared:
-            known |= {"clip": self._clip}
+            known["parser"] = self._reader.parser.identity
+        if not declared and category == "numeracy":
+            known["counted"] = self._reader.singulars
+        if not declared and category == "complex":
+            known["clip"] = self._clip
         version = geneval.VERSION if category in geneval.CATEGORIES else rules.VERSION
         scorer = self._clip if category == "non_spatial" and self._clip is not None else self._judge
         return Identity(f"{version}+{digest(known)}", scorer)
@@ -67,4 +70,4 @@ class Identities:
         setting: Any = self._settings
         for part in name.split("."):
             setting = setting[part]
-        return setting
+        return setting == "official" if name == UNSCORABLE else setting  # refused or left out, the others score alike

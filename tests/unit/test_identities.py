@@ -99,8 +99,14 @@ def test_a_setting_changes_the_versions_of_the_categories_that_it_touches_and_no
     assert changed(faults=Faults(chunks="first")) == {"color", "shape", "texture", "complex"}
     assert changed(clip="another") == {"non_spatial", "complex"}
     assert changed(judge="another") == set(SCORED_BY) - {"non_spatial"}
-    assert changed(nouns=NOUNS) >= {"numeracy"}
-    assert changed(batch_size=3, recipe="r", threads=2) == set()
+    assert changed(nouns=NOUNS) == {"numeracy"}
+    assert changed(batch_size=3, recipe="r", threads=2, faults=Faults(unscorable="corrected")) == set()
+    assert changed(faults=Faults(unscorable="official")) == set(SCORED_BY) - {
+        "color",
+        "shape",
+        "texture",
+        "non_spatial",
+    }
     declared = identities(), identities(faults=Faults(chunks="first"), clip="another", nouns=NOUNS)
     assert all(one == declared[1][key] for key, one in declared[0].items() if key[1] and key[0] != "non_spatial")
 
