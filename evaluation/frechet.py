@@ -69,7 +69,8 @@ def samples(system: System, encoder: str, prompts: list[Row], inputs: FrechetInp
         if inputs.features is None or inputs.images is None:
             raise ValueError("system 'generated' needs the inputs 'images' and 'features': pictures and their features")
         known = {prompt["prompt_id"]: prompt for prompt in prompts}
-        rows = [row for table in sorted(inputs.images.glob("[0-9]*.parquet")) for row in read_rows(table, GENERATED)]
+        tables = sorted(inputs.images.glob("[0-9]*.parquet"))
+        rows = [row for table in tables for row in read_rows(table, GENERATED, ["key", "prompt_id"])]
         strange = next((row["prompt_id"] for row in rows if row["prompt_id"] not in known), None)
         if strange is not None:
             raise ValueError(f"{inputs.images} shows prompt {strange}, which the evaluation set does not have")
@@ -93,7 +94,8 @@ def samples(system: System, encoder: str, prompts: list[Row], inputs: FrechetInp
 def _rows(
     config: FrechetConfig, system: System, style: str, one: Measured | LeftOut, made: Sample, real: Sample
 ) -> Iterator[Row]:
-    """Yield the rows of one number: itself, the images on both sides and its resamples; or that it was left out."""
+    """Yield the rows of one number: itself, the images on both sides, the scenes and the resamples of these; or that it
+    was left out."""
 
     def row(metric: str, value: float, reason: str | None = None, resample: int | None = None) -> Row:
         return whose(config, system) | {
@@ -114,6 +116,7 @@ def _rows(
         return
     yield row(one.metric, one.value, one.reason)
     yield row(f"{one.metric}/n", float(len(made)))
+    yield row(f"{one.metric}/scenes", float(made.number_of_scenes))
     yield row(f"{one.metric}/real", float(len(real)))
     for number, draw in enumerate(one.resamples):
         yield row(f"{one.metric}/bootstrap", float(draw), resample=number)

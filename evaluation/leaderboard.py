@@ -6,9 +6,10 @@ neither bound nor difference, and the warning of the line says what to score aga
 * EVALS rows with a prompt are scores of images and are averaged here. ``compositional`` is the mean of the means of
   those of T2I-CompBench's categories that the prompts have, named in ``metric_version``; ``geneval`` is that of
   GenEval's six tasks, and of nothing less.
-* Rows without a prompt belong to a whole set: ``fd_judge`` is the number, ``fd_judge/n`` the images behind it,
-  ``fd_judge/real`` the real images that it is measured from, and ``fd_judge/bootstrap`` its resamples, numbered by
-  ``seed``. Resamples of equal number drew the same scenes, so differences between recipes are paired as well.
+* Rows without a prompt belong to a whole set: ``fd_judge`` is the number, ``fd_judge/n`` the images behind it and
+  ``fd_judge/scenes`` their scenes, ``fd_judge/real`` the real images that it is measured from, and
+  ``fd_judge/bootstrap`` its resamples, numbered by ``seed``. Resamples of equal number drew the same scenes, so
+  differences between recipes are paired as well.
 """
 
 from collections import defaultdict
@@ -34,6 +35,8 @@ WITHOUT_BIAS = ("kid", "kd_")
 """How names of distances begin that do not depend on the number of images; those that end so do not either."""
 LIMIT = "_infinity"
 
+COUNTED = ("n", "scenes", "real")
+"""How names of rows end that count what a score of a set rests on."""
 BOUNDS = ("floor", "ceiling")
 SYSTEMS = ("ceiling", "generated", "floor")
 
@@ -95,7 +98,7 @@ def leaderboard(tables: Iterable[pa.Table], config: LeaderboardConfig) -> list[d
             of_runs[Run(row["system"], row["recipe"], row["model"], row["style"])].append(row)
     scores = [score for run in sorted(of_runs, key=_order) for score in _scores(run, of_runs[run])]
     plain = {score: score.line(config) for score in scores}
-    _tell_bounds(list(plain.values()))
+    _tell_bounds(plain)
     differences = list(_differences(plain, config))
     shown = [of for line in plain.values() for of in (line, *([_clamped(line)] if line.metric == CLIP_SCORE else []))]
     return [line.row() for line in (*shown, *differences)]
@@ -135,11 +138,8 @@ class OfImages:
             interval=config.interval,
             seed=config.seed,
         )
-        number, least = len(set(scenes)), config.few_scenes
-        few = f"{number} scenes: an interval from fewer than {least} holds the truth too seldom"
-        images = len({(row["prompt_id"], row["seed"]) for row in rows})
-        warnings = [few] if number < least else []
-        return Line(self.run, self.metric, self.by, estimate, images, number, warnings=warnings)
+        images, number = len({(row["prompt_id"], row["seed"]) for row in rows}), len(set(scenes))
+        return Line(self.run, self.metric, self.by, estimate, images, number, warnings=_too_few(number, config))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,11 +152,12 @@ class OfSet:
     value: float
     resamples: Mapping[int, float]
     n: int
+    scenes: int | None
     real_images: int | None
     reason: str | None
 
     def line(self, config: LeaderboardConfig) -> Line:
-        return self._line(self.value, list(self.resamples.values()), self.n, [self.reason], config)
+        return self._line(self.value, list(self.resamples.values()), [self.reason], config)
 
     def less(self, other: "OfSet", config: LeaderboardConfig) -> Line:
         """Return the difference, paired by resample."""
@@ -164,17 +165,21 @@ class OfSet:
         reasons = [self.reason or other.reason]
         ours, theirs = (self.n, self.real_images), (other.n, other.real_images)
         if ours != theirs and _depends_on_n(self.metric):
-            reasons.append(f"{_counted(*ours)} against {_counted(*theirs)}: the bias is not the same")
-        return self._line(self.value - other.value, paired, min(self.n, other.n), reasons, config)
+            reasons.append(f"{_counted(*ours)} against {_counted(*theirs)}: unlike bias")
+        return self._line(self.value - other.value, paired, reasons, config)
 
-    def _line(
-        self, value: float, draws: list[float], n: int, reasons: list[str | None], config: LeaderboardConfig
-    ) -> Line:
+    def _line(self, value: float, draws: list[float], reasons: list[str | None], config: LeaderboardConfig) -> Line:
         ends = percentiles(np.asarray(draws), config.interval) if len(draws) > 1 else (None, None)
         warnings = [reason for reason in reasons if reason is not None]
-        return Line(
-            self.run, self.metric, self.by, Estimate(value, *ends), n, None, self.real_images, warnings=warnings
-        )
+        if ends != (None, None) and self.scenes is not None:
+            warnings += _too_few(self.scenes, config)
+        told = {"scenes": self.scenes, "real_images": self.real_images, "warnings": warnings}
+        return Line(self.run, self.metric, self.by, Estimate(value, *ends), self.n, **told)
+
+
+def _too_few(scenes: int, config: LeaderboardConfig) -> list[str]:
+    few = f"{scenes} scenes: an interval from fewer than {config.few_scenes} holds the truth too seldom"
+    return [few] if scenes < config.few_scenes else []
 
 
 def _scores(run: Run, rows: list[Row]) -> Iterator[OfImages | OfSet]:
@@ -202,10 +207,10 @@ def _scores(run: Run, rows: list[Row]) -> Iterator[OfImages | OfSet]:
         resamples = {
             number: row["value"] for number, row in of_set[f"{metric}/bootstrap"].items() if number is not None
         }
-        [n], real = of_set[f"{metric}/n"].values(), of_set[f"{metric}/real"].get(None)
+        told = {of: int(of_set[f"{metric}/{of}"][None]["value"]) for of in COUNTED if f"{metric}/{of}" in of_set}
         whole = of_set[metric][None]
-        real_images = None if real is None else int(real["value"])
-        yield OfSet(run, metric, by[metric], whole["value"], resamples, int(n["value"]), real_images, whole["reason"])
+        counts = (told["n"], told.get("scenes"), told.get("real"))
+        yield OfSet(run, metric, by[metric], whole["value"], resamples, *counts, whole["reason"])
 
 
 def _together(parts: Mapping[str, By]) -> By:
@@ -218,22 +223,20 @@ def _together(parts: Mapping[str, By]) -> By:
     return By(version, scorers[0] if len(set(scorers)) == 1 else ", ".join(scorers))
 
 
-def _tell_bounds(lines: Sequence[Line]) -> None:
+def _tell_bounds(plain: Mapping[OfImages | OfSet, Line]) -> None:
     """Give each line the floor and the ceiling that one scorer and version gave, and say so where others did."""
     bounds: dict[tuple[str, str, str], list[Line]] = defaultdict(list)
-    for line in lines:
+    for line in plain.values():
         bounds[line.run.system, line.run.style, line.metric].append(line)
-    for line in lines:
+    for score, line in plain.items():
         for bound in BOUNDS:
             for other in bounds[bound, line.run.style, line.metric]:
                 if other.by != line.by:
                     line.warnings.append(f"no {bound}: it is by {_told(other.by)}, this by {_told(line.by)}")
                     continue
                 line.bounds[bound] = other.estimate.value
-                if other.n != line.n and line.scenes is None and _depends_on_n(line.metric):
-                    line.warnings.append(
-                        f"the {bound} is of {other.n} images, this of {line.n}: the bias is not the same"
-                    )
+                if other.n != line.n and isinstance(score, OfSet) and _depends_on_n(line.metric):
+                    line.warnings.append(f"the {bound} is of {other.n} images, this of {line.n}: unlike bias")
 
 
 def _differences(plain: Mapping[OfImages | OfSet, Line], config: LeaderboardConfig) -> Iterator[Line]:

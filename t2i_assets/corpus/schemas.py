@@ -414,8 +414,8 @@ EVALS = _schema(
         pa.string(),
         "clip_cosine and clip_cosine_photo (raw cosines with the prompt, without and with the prefix of Hessel et al. "
         "2021), clip_score, clip_s, ref_clip_s (derived), categories of T2I-CompBench, tasks of GenEval (geneval_…), "
-        "distances (fd_judge …) and of each the images on both sides (…/n, …/real), its resamples (…/bootstrap) and, "
-        "where a set is too small for it, a row in its place that says so (…/left_out).",
+        "distances (fd_judge …); of a distance also what it rests on (…/n, …/scenes, …/real), its resamples "
+        "(…/bootstrap) and, where a set is too small for it, a row in its place that says so (…/left_out).",
         nullable=False,
     ),
     _field(
@@ -482,7 +482,7 @@ LEADERBOARD = _schema(
     _field("low", pa.float64(), "Lower end of the 95 % interval."),
     _field("high", pa.float64(), "Upper end of the 95 % interval."),
     _field("n", pa.int64(), "Images.", nullable=False),
-    _field("scenes", pa.int64(), "Scenes that the images are of, which the interval resamples; null for distances."),
+    _field("scenes", pa.int64(), "Scenes that the images are of, which the interval resamples."),
     _field("real_images", pa.int64(), "Real images that a distance is measured from; null for scores of images."),
     _field("baseline", pa.string(), "Recipe of the paired difference; null on plain rows."),
     _field("floor", pa.float64(), "Mean of the floor: same style, metric, version and scorer; null without one."),

@@ -252,7 +252,7 @@ def test_every_distance_that_is_asked_for_comes_with_both_numbers_of_images_and_
     found = {name: row["value"] for name, row in told.items()}
     names = {name for _, name in found}
     plain = {"kd_judge", "cmmd_judge", *(f"{n}_judge" for n in ("precision", "recall", "density", "coverage"))}
-    assert names == {f"{name}{more}" for name in plain for more in ("", "/n", "/real")}
+    assert names == {f"{name}{more}" for name in plain for more in ("", "/n", "/scenes", "/real")}
     for system in ("ceiling", "floor"):
         assert {(found[system, f"{name}/n"], found[system, f"{name}/real"]) for name in plain} == {(24, 60)}
         for name in plain:
@@ -272,7 +272,7 @@ def test_a_set_that_is_too_small_for_one_distance_has_the_others_and_a_reason(me
     final = run_job(frechet.main, tmp_path, config, measured)
     rows = {row["metric"]: row for row in read_rows(tmp_path / "scores.parquet", EVALS) if row["style"] == "original"}
     assert set(rows) == {
-        *("kd_judge", "kd_judge/n", "kd_judge/real", "fd_judge_infinity/left_out"),
+        *("kd_judge", "kd_judge/n", "kd_judge/scenes", "kd_judge/real", "fd_judge_infinity/left_out"),
         *(f"{share}_judge/left_out" for share in ("precision", "recall", "density", "coverage")),
     }
     assert rows["recall_judge/left_out"]["reason"] == "neighbourhoods of 24 need more than 24 features, not 24"

@@ -101,14 +101,14 @@ def test_scores_of_a_whole_set_take_their_interval_and_number_from_its_resamples
             return row(number, recipe=recipe, prompt=None, metric=metric, category="all", seed=seed)
 
         common = np.random.default_rng(0).normal(size=200)
-        return [one("fd_judge", value), one("fd_judge/n", 120)] + [
-            one("fd_judge/bootstrap", value + spread * common[i], i) for i in range(200)
-        ]
+        told = [one("fd_judge", value), one("fd_judge/n", 120), one("fd_judge/scenes", 29), one("fd_judge/real", 400)]
+        return told + [one("fd_judge/bootstrap", value + spread * common[i], i) for i in range(200)]
 
     board = leaderboard([table(whole("blend", 5, 1.0)), table(whole("alt_only", 9, 1.0))], CONFIG)
     assert {line["metric"] for line in board} == {"fd_judge"}
     line = find(board, recipe="blend", baseline=None)
-    assert (line["value"], line["n"]) == (5, 120)
+    assert (line["value"], line["n"], line["scenes"], line["real_images"]) == (5, 120, 29, 400)
+    assert line["warning"].startswith("29 scenes: an interval from fewer than 30")
     assert 2 < line["low"] < 4 and 6 < line["high"] < 8
     paired = find(board, baseline="alt_only")
     assert [paired["value"], paired["low"], paired["high"]] == pytest.approx([-4, -4, -4])
@@ -235,9 +235,9 @@ def test_distances_of_unlike_numbers_of_images_say_so_where_their_bias_depends_o
     board = leaderboard([table(rows)], CONFIG)
     line = find(board, recipe="blend", metric="fd_x", baseline=None)
     assert (line["n"], line["real_images"], line["ceiling"]) == (90, 400, 3)
-    assert line["warning"] == "the ceiling is of 50 images, this of 90: the bias is not the same"
+    assert line["warning"] == "the ceiling is of 50 images, this of 90: unlike bias"
     paired = find(board, metric="fd_x", baseline="alt_only")
-    told = "90 images and 400 real ones against 100 images and 300 real ones: the bias is not the same"
+    told = "90 images and 400 real ones against 100 images and 300 real ones: unlike bias"
     assert (paired["warning"], paired["value"], paired["low"]) == (told, 0, None)
     assert {line["warning"] for line in board if line["metric"] != "fd_x"} == {None}
     as_table(board, LEADERBOARD)
