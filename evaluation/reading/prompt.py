@@ -79,6 +79,8 @@ class Reader:
     def _complex(self, asked: Facts, parsed: Parsed, text: str, parts: list[str] | None) -> Facts:
         """Add the relation, where the prompt's file names it as a part or, for want of a file, where there is one."""
         named = None if parts is None else tuple(parts)
+        if named is None:
+            asked = replace(asked, unread="no file names the parts of the prompt: no interaction is scored")
         if named is not None and "spatial" not in named:
             return replace(asked, parts=named)
         try:

@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import sys
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -102,6 +105,12 @@ def test_a_complex_prompt_without_a_known_relation_keeps_its_other_parts_and_say
     assert facts.unread == "left out the relation: no relation in 'the leather wallet, the brown purse'"
 
 
+def test_a_complex_prompt_whose_parts_no_file_names_says_that_no_interaction_is_scored():
+    facts = MENDED.read("complex", "a tall man near a black dog")
+    assert facts.relation == Relation("near", 0, 1) and facts.parts is None
+    assert facts.unread == "no file names the parts of the prompt: no interaction is scored"
+
+
 @pytest.mark.parametrize(
     ("category", "text"),
     [
@@ -185,6 +194,30 @@ def test_adjectives_are_left_out_for_the_action_of_a_complex_prompt():
 )
 def test_singular_nouns(plural, expected):
     assert singular(plural) == expected
+
+
+def test_what_a_pipeline_of_spacy_reads_is_known_by_its_content(tmp_path, monkeypatch):
+    said = [("two", "NUM", "two"), ("Dogs", "NOUN", "Dog"), ("run", "VERB", "run")]
+    tokens = [SimpleNamespace(text=text, pos_=kind, lemma_=lemma) for text, kind, lemma in said]
+
+    class Document(list):
+        noun_chunks = (SimpleNamespace(start=0, end=2),)
+
+    class Pipeline:
+        meta: ClassVar = {"name": "core_web_sm", "version": "3.8.0"}
+
+        def __call__(self, text: str) -> Document:
+            return Document(tokens)
+
+    monkeypatch.setitem(sys.modules, "spacy", SimpleNamespace(__version__="3.8", load=lambda name: Pipeline()))
+    parser = open_parser("en_core_web_sm")
+    parsed = parser.parse("two Dogs run")
+    assert [joined(words) for words in parsed.chunk_words()] == ["two Dogs"] and not parsed.sentence
+    assert [word.lemma for _, word in parsed.nouns] == ["dog"]
+    (tmp_path / "config.cfg").write_text("first")
+    first = open_parser(str(tmp_path)).identity
+    (tmp_path / "config.cfg").write_text("second")
+    assert len({parser.identity, first, open_parser(str(tmp_path)).identity}) == 3
 
 
 @pytest.mark.skipif(importlib.util.find_spec("spacy") is not None, reason="spaCy is installed")
