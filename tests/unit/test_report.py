@@ -18,7 +18,7 @@ from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.report import write_figures, write_report
 from t2i_assets.report.charts import Curve, curves
 from t2i_assets.report.evidence import evidence
-from t2i_assets.report.extremes import extremes
+from t2i_assets.report.extremes import extremes, leads_to
 from t2i_assets.report.scores import described, prompts_of, result
 from t2i_assets.synthweb.config import CATEGORIES
 from t2i_assets.synthweb.language import read
@@ -215,8 +215,15 @@ def test_scores_by_another_version_stand_on_a_line_of_their_own_and_benchmarks_u
         of_benchmark = {"system": "generated", "recipe": "alt_only", "style": "geneval", "metric": metric, "n": 6}
         rows.append({**dict.fromkeys(rows[0]), **of_benchmark, "metric_version": "1", "scorer": "j", "value": value})
     write_table(board, rows, LEADERBOARD)
+    judged, why = (
+        read_ref(copy, "t2i_compbench", "alt_only").path / "scores.parquet",
+        "expected 1 red star, found 1 blue",
+    )
+    of_task = {"style": "geneval", "metric": "geneval_color_attr"}, "expected 1 red star, found 1 blue"
+    rows = [row for row in read_rows(judged, EVALS) if (row["metric"], row["style"]) == ("color", "original")]
+    write_table(judged, [{**row, **of_task, "reason": row["reason"] and why} for row in rows], EVALS)
     with evidence(copy) as found:
-        scores = result(found)
+        scores, behind = result(found), extremes(found, each=1)
     assert scores is not None
     lines = [line for line in scores.lines["descriptive"] if line.metric.name == "color"]
     assert {(*line.recipes, line.floor is None) for line in lines} == {("alt_only", True), ("blend_95_5", False)}
@@ -226,6 +233,10 @@ def test_scores_by_another_version_stand_on_a_line_of_their_own_and_benchmarks_u
     ) == 2
     assert [line.metric.label for line in scores.lines["geneval"]] == ["GenEval", "Color attr (GenEval)"]
     assert [prompts_of(style) for style in ("geneval", "original")] == ["Prompts of GenEval", "Original prompts"]
+    [task] = [one for one in behind if one.style == "geneval"]
+    [failed] = task.pictures["worst"]
+    assert (task.label, failed.value, failed.reason) == ("Color attr (GenEval)", 0, why)
+    assert leads_to(behind, scores)["geneval", "alt_only", "geneval"] == task.anchor
 
 
 def test_every_source_writes_side_by_side(page: str) -> None:
