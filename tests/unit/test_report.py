@@ -215,11 +215,8 @@ def test_scores_by_another_version_stand_on_a_line_of_their_own_and_benchmarks_u
         of_benchmark = {"system": "generated", "recipe": "alt_only", "style": "geneval", "metric": metric, "n": 6}
         rows.append({**dict.fromkeys(rows[0]), **of_benchmark, "metric_version": "1", "scorer": "j", "value": value})
     write_table(board, rows, LEADERBOARD)
-    judged, why = (
-        read_ref(copy, "t2i_compbench", "alt_only").path / "scores.parquet",
-        "expected 1 red star, found 1 blue",
-    )
-    of_task = {"style": "geneval", "metric": "geneval_color_attr"}, "expected 1 red star, found 1 blue"
+    judged = read_ref(copy, "t2i_compbench", "alt_only").path / "scores.parquet"
+    of_task, why = {"style": "geneval", "metric": "geneval_color_attr"}, "expected 1 red star, found 1 blue"
     rows = [row for row in read_rows(judged, EVALS) if (row["metric"], row["style"]) == ("color", "original")]
     write_table(judged, [{**row, **of_task, "reason": row["reason"] and why} for row in rows], EVALS)
     with evidence(copy) as found:
