@@ -173,8 +173,8 @@ class OfSet:
         warnings = [reason for reason in reasons if reason is not None]
         if ends != (None, None) and self.scenes is not None:
             warnings += _too_few(self.scenes, config)
-        told = {"scenes": self.scenes, "real_images": self.real_images, "warnings": warnings}
-        return Line(self.run, self.metric, self.by, Estimate(value, *ends), self.n, **told)
+        estimate = Estimate(value, *ends)
+        return Line(self.run, self.metric, self.by, estimate, self.n, self.scenes, self.real_images, warnings=warnings)
 
 
 def _too_few(scenes: int, config: LeaderboardConfig) -> list[str]:
