@@ -24,10 +24,11 @@ from evaluation import geneval, rules
 from evaluation.bootstrap import Estimate, clustered_mean, percentiles
 from evaluation.clip_definitions import CLIP_SCORE, COSINES, REFERENCE_COSINE
 from evaluation.config import LeaderboardConfig
+from t2i_assets.corpus.digests import digest
 
 CATEGORIES = tuple(name for name in rules.CATEGORIES if name != "non_spatial")
 """Those of T2I-CompBench whose scores are shares; that of non-spatial prompts is a cosine and stays apart."""
-COMPOSITIONAL, GENEVAL = "compositional", "geneval"
+COMPOSITIONAL, GENEVAL = "compositional", geneval.SCORE
 TORCHMETRICS = "clip_score_torchmetrics"
 STORED = frozenset({*COSINES, REFERENCE_COSINE})
 """Metrics that others are derived from: kept per image, not shown."""
@@ -214,13 +215,11 @@ def _scores(run: Run, rows: list[Row]) -> Iterator[OfImages | OfSet]:
 
 
 def _together(parts: Mapping[str, By]) -> By:
-    """Return what gave a mean: the parts by each version, and the scorer, or one for each group of parts."""
-    groups: dict[By, list[str]] = defaultdict(list)
-    for name, by in parts.items():
-        groups[by].append(name)
-    scorers = [by.scorer for by in groups]
-    version = ", ".join(f"{by.version} of {' '.join(names)}" for by, names in groups.items())
-    return By(version, scorers[0] if len(set(scorers)) == 1 else ", ".join(scorers))
+    """Return what gave a mean: its parts by name, and their version and scorer, or a digest where these differ."""
+    versions, scorers = {by.version for by in parts.values()}, {by.scorer for by in parts.values()}
+    told = [[name, by.version, by.scorer] for name, by in parts.items()]
+    version = versions.pop() if len(versions) == len(scorers) == 1 else f"mean+{digest(told)}"
+    return By(f"{version} of {' '.join(parts)}", " ".join(sorted(scorers)))
 
 
 def _tell_bounds(plain: Mapping[OfImages | OfSet, Line]) -> None:

@@ -474,7 +474,7 @@ LEADERBOARD = _schema(
     _field(
         "metric_version",
         pa.string(),
-        "Version of the rule with its settings; of a mean of categories, which are in it and the version of each.",
+        "Version of the rule with its settings; of a mean of categories also which, and a digest of unlike versions.",
         nullable=False,
     ),
     _field("scorer", pa.string(), "Digest of the model that scored.", nullable=False),
