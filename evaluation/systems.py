@@ -32,7 +32,10 @@ Row = dict[str, Any]
 
 
 class EvaluationInputs(JobInputs):
-    """What every scoring job reads; ``earlier`` are tables of scores that need not be made again."""
+    """What every scoring job reads: in ``evaluation_set`` the prompts and, for ceiling and floor, their real pictures.
+
+    ``earlier`` are tables of scores that need not be made again.
+    """
 
     evaluation_set: Path
     scorer: Path
