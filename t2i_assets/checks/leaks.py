@@ -123,9 +123,10 @@ def _styles(pipeline: Pipeline, board: Artifact, captions: Set[str], rows: list[
 
 
 def _prompts(pipeline: Pipeline, scores: Iterable[Artifact]) -> list[Row]:
-    """Return the prompts that these scores are of."""
-    digests = {artifact.manifest.inputs["prompts"] for artifact in scores}
-    tables = [pipeline.place.evals("prompts", digest) / "prompts.parquet" for digest in sorted(digests)]
+    """Return the prompts that these scores are of; older scores name the evaluation set, which held them."""
+    inputs = [artifact.manifest.inputs for artifact in scores]
+    held = {next((name, given[name]) for name in ("prompts", "evaluation_set") if name in given) for given in inputs}
+    tables = [pipeline.place.evals(*place) / "prompts.parquet" for place in sorted(held)]
     return [row for table in tables for row in read_rows(table, PROMPTS, ["prompt_id", "style", "prompt"])]
 
 

@@ -25,5 +25,9 @@ def png(image: Image.Image) -> bytes:
 
 def data_uri(data: bytes) -> str:
     """Return encoded image bytes as a URI that an ``<img>`` takes."""
-    kind = "png" if data.startswith(b"\x89PNG") else "webp" if data[8:12] == b"WEBP" else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:{media_type(data)};base64,{base64.b64encode(data).decode()}"
+
+
+def media_type(data: bytes) -> str:
+    """Return what the bytes of an image say that it is: PNG, WebP, else JPEG."""
+    return "image/png" if data.startswith(b"\x89PNG") else "image/webp" if data[8:12] == b"WEBP" else "image/jpeg"

@@ -450,7 +450,7 @@ VIEWS: tuple[View, ...] = (
     View("votes", _about(schemas.VOTES), "SELECT * EXCLUDE (filename) FROM {votes}", schemas.VOTES),
     View(
         "elo",
-        "Ratings that people's votes give, as they stood when `t2i vote` last ended, or the catalog was last made.",
+        "Ratings that people's votes give, as they stood when `t2i vote` or `dataset_stats` last took them.",
         """
         SELECT * EXCLUDE (filename, rated_at), to_timestamp(rated_at) AS rated_at,
                model IN (SELECT digest FROM refs WHERE asset = 'latent_diffusion') AS current

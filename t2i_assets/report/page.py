@@ -26,7 +26,8 @@ from t2i_assets.report.tics import Writing, writing
 from t2i_assets.report.told import FACETS, Told, told
 from t2i_assets.report.training import Made, Panel, judge_accuracy, made, panels
 from t2i_assets.report.truth import Measured, against_the_truth
-from t2i_assets.voting.tally import Tally, ratings
+from t2i_assets.voting.box import read_votes
+from t2i_assets.voting.tally import Tally, tally
 
 PROMPTS_PER_CATEGORY = 3
 BEST_AND_WORST = 3
@@ -87,7 +88,7 @@ def gather(found: Evidence) -> Page:
         drawn={style: drawn_prompts(found, style, PROMPTS_PER_CATEGORY) for style in STYLES},
         behind=behind,
         places=leads_to(behind, scores),
-        votes=ratings(found.home),
+        votes=tally(read_votes(found.home)),
         panels=panels(found, named),
         judge=judge_accuracy(found),
         judges=judge_bench(found),

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from t2i_assets.corpus.thumbnails import media_type
 from t2i_assets.voting.ballots import Ballot, Side
 from t2i_assets.voting.box import CHOICES, BallotBox, Choice
 
@@ -74,8 +75,7 @@ class Booth:
         side = cast(Side, request.match_info["side"])
         picture = ballot.left if side == "left" else ballot.right
         data = picture.read()
-        kind = "png" if data.startswith(b"\x89PNG") else "webp" if data[8:12] == b"WEBP" else "jpeg"
-        return web.Response(body=data, content_type=f"image/{kind}", headers={"Cache-Control": "no-store"})
+        return web.Response(body=data, content_type=media_type(data), headers={"Cache-Control": "no-store"})
 
     async def vote(self, request: web.Request) -> web.Response:
         """Keep a vote and say whether it was the first on its ballot."""
