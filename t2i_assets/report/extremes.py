@@ -71,7 +71,7 @@ class Extremes:
 
 def extremes(evidence: Evidence, each: int) -> list[Extremes]:
     """Return ``each`` of the best and of the worst prompts of every score of pictures, by style and recipe; and for the
-    scores of whole sets twice as many pictures."""
+    scores of whole sets as many pictures."""
     found = []
     for (style, recipe, metric), rows in _scored(evidence).items():
         ends, told = best_and_worst(rows, each), described(metric)
@@ -89,7 +89,7 @@ def extremes(evidence: Evidence, each: int) -> list[Extremes]:
         for shown in one.pictures.get("worst", []):
             if (one.model, shown.prompt_id) in learned:
                 one.learned[shown.prompt_id] = learned[one.model, shown.prompt_id]
-    return sorted([*found, *_sets(evidence, 2 * each)], key=_order)
+    return sorted([*found, *_sets(evidence, each)], key=_order)
 
 
 def leads_to(found: list[Extremes], scores: Result | None) -> dict[tuple[str, str, str], str]:
