@@ -154,7 +154,7 @@ def test_the_default_arms_try_every_claim() -> None:
 
 
 def test_a_missing_score_is_named() -> None:
-    rows = [row for row in scores(("descriptive", 0.0), 0, 0.0) if row["scene_id"] != "color-6"]
+    rows = [row for row in scores(("descriptive", 0.0), 0, 0.0) if row["scene_id"] != "color-0"]
     whole = scores(("descriptive", 0.0), 0, 0.0)
     with pytest.raises(ValueError, match="clip_score of descriptive prompts is missing for 1 scenes"):
         Scores({("descriptive", 0.0): [whole], ("descriptive", 0.95): [rows]}, CONFIG)
