@@ -54,9 +54,10 @@ def _serve(home: Any, voter: str, question: str, style: str | None, recipes: tup
     import asyncio
     import contextlib
 
+    from t2i_assets.corpus.votes import read_votes
     from t2i_assets.voting.application import application, serve
     from t2i_assets.voting.ballots import ballots
-    from t2i_assets.voting.box import BallotBox, read_votes
+    from t2i_assets.voting.box import BallotBox
     from t2i_assets.voting.tally import ratings
 
     try:
@@ -87,7 +88,7 @@ def _print_ratings(
     import pyarrow as pa
 
     from t2i_assets.corpus.catalog import format_rows
-    from t2i_assets.voting.box import read_votes
+    from t2i_assets.corpus.votes import read_votes
     from t2i_assets.voting.tally import ratings, tally
 
     wanted = {"voter": voter, "question": question, "style": style}

@@ -25,6 +25,7 @@ from rich.text import Text
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.tables import write_table
 from t2i_assets.corpus.views import FILES, MANIFESTS, REFS, REGISTRY, SEEDS, VIEWS, view_sql
+from t2i_assets.corpus.votes import set_broken_aside
 
 ATTEMPTS = 5
 
@@ -42,6 +43,7 @@ def build_catalog(home: Home) -> dict[str, int]:
     root = home.root.resolve()
     root.mkdir(parents=True, exist_ok=True)
     _write_seeds(root / SEEDS)
+    set_broken_aside(home)
     temporary = root / f".catalog.{os.getpid()}.duckdb"
     temporary.unlink(missing_ok=True)
     try:

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.thumbnails import data_uri, png
+from t2i_assets.corpus.votes import read_votes
 from t2i_assets.report.evidence import Evidence, evidence
 from t2i_assets.report.extremes import Extremes, extremes, leads_to
 from t2i_assets.report.judges import JudgeBench, judge_bench
@@ -26,7 +27,6 @@ from t2i_assets.report.tics import Writing, writing
 from t2i_assets.report.told import FACETS, Told, told
 from t2i_assets.report.training import Made, Panel, judge_accuracy, made, panels
 from t2i_assets.report.truth import Measured, against_the_truth
-from t2i_assets.voting.box import read_votes
 from t2i_assets.voting.tally import Tally, tally
 
 PROMPTS_PER_CATEGORY = 3

@@ -1,29 +1,24 @@
 """The ballot box: each vote is a file of its own that appears whole, once, and is never written again.
 
 A kill loses at most the vote that was on its way; a vote that comes twice, from an impatient finger, another tab or
-another process, counts once. A vote that a failing disk cut short is set aside and its ballot asked again.
+another process, counts once.
 """
 
-import logging
 import os
 import re
 import time
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import pyarrow as pa
+from typing import Literal, get_args
 
 from t2i_assets.corpus.artifacts import locked
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.schemas import VOTES
-from t2i_assets.corpus.tables import read_rows, write_table
+from t2i_assets.corpus.tables import write_table
 from t2i_assets.voting.ballots import Ballot
 
 Choice = Literal["left", "right", "tie"]
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 VOTER = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-
-log = logging.getLogger(__name__)
 
 
 class BallotBox:
@@ -62,21 +57,6 @@ class BallotBox:
             prepared.rename(path)
             _to_disk(self._directory)
         return True
-
-
-def read_votes(home: Home) -> list[dict[str, Any]]:
-    """Return every vote of every voter, as rows of VOTES. A file that is none is set aside, with a warning."""
-    return [row for path in sorted(home.votes.glob("[!.]*/[!.]*.parquet")) for row in _read(path)]
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    try:
-        return read_rows(path, VOTES)
-    except pa.ArrowInvalid as error:
-        aside = path.with_name(f".{path.name}.broken")
-        path.rename(aside)
-        log.warning("%s is no vote (%s): set aside as %s, and its ballot is asked again", path, error, aside.name)
-        return []
 
 
 def _to_disk(path: Path) -> None:

@@ -15,7 +15,7 @@ from evaluation.elo import Vote, comparable, rate
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.schemas import ELO
 from t2i_assets.corpus.tables import write_table
-from t2i_assets.voting.box import read_votes
+from t2i_assets.corpus.votes import read_votes
 
 FEW_SCENES = 30
 SCORE_OF_LEFT = {"left": 1.0, "tie": 0.5, "right": 0.0}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from t2i_assets.corpus.home import Home
+from t2i_assets.corpus.votes import read_votes
 from t2i_assets.voting.ballots import Ballot, ballots
-from t2i_assets.voting.box import read_votes
 from tests.sample_home import make_home
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

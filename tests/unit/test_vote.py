@@ -26,9 +26,10 @@ from t2i_assets.corpus.catalog import build_catalog, query
 from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.schemas import GENERATED, VOTES
 from t2i_assets.corpus.tables import read_rows, write_table
+from t2i_assets.corpus.votes import read_votes
 from t2i_assets.voting.application import application, serve
 from t2i_assets.voting.ballots import ballots
-from t2i_assets.voting.box import BallotBox, read_votes
+from t2i_assets.voting.box import BallotBox
 from t2i_assets.voting.tally import ratings, tally
 from tests.sample_home import make_home
 
@@ -112,6 +113,7 @@ def test_every_prompt_is_asked_once_and_votes_and_ratings_stand_in_the_catalog(h
     assert len(asked) == 12
     cast_votes(home, {("alt_only-old", "blend_95_5-old"): 1})
     told = ratings(home)
+    (home.votes / "ann" / "short.parquet").write_bytes(b"PAR1")
     build_catalog(home)
     elo = query(home, "SELECT * FROM elo WHERE style = 'original' ORDER BY ranking, elo DESC").to_pylist()
     assert [row["current"] for row in elo] == [True, True, False, False]
