@@ -56,7 +56,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         told = {"embed_dim": 16, "text_width": 32, "context_length": 12, "width": 32, "layers": 1, "heads": 2}
         prior = DiffusionPrior(**told, timesteps=50)
         prior.fit(torch.nn.functional.normalize(torch.randn(50, 16), dim=1))
-        save_prior(prior, {**told, "timesteps": 50}, out)
+        save_prior(prior, {**told, "timesteps": 50}, encoder_digest(place.model("clip", CLIP)), out)
 
     def publish_as(kind: str, digest: str, recipe: str, clip: str | None, write: Callable[[Path], None]) -> None:
         asset, inputs = ("clip_model", {}) if clip is None else (kind, {"clip_model": clip})
