@@ -28,7 +28,7 @@ from training.models.objectives import build_scheduler
 from training.models.prior import save_prior
 from training.models.saved_diffusion import save_diffusion
 from training.report import Reporter
-from training.sample import SampleInputs, labelled_grid
+from training.sample import LEAST_SIDE, SampleInputs, labelled_grid
 from training.sample import main as draw_grid
 from training.text_encoders.backends import open_text_encoder
 
@@ -200,6 +200,20 @@ def test_an_unknown_prior_is_told_with_what_there_is(home: Home) -> None:
     assert result.exit_code == 1
     assert "there is no prior '/no/such/prior'" in result.output
     assert "diffusion_prior d0, diffusion_prior d1" in result.output
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_pictures_of_another_shape_are_drawn_where_the_model_can(home: Home, tmp_path: Path) -> None:
+    out = tmp_path / "wide.png"
+    told = ["--seeds", "0", "--steps", "2", "--out", str(out)]
+    wide = run(home, "a red star", "--size", "32x16", *told)
+    assert wide.exit_code == 0, wide.output
+    with Image.open(out) as sheet:
+        assert sheet.width > 2 * LEAST_SIDE
+    odd = run(home, "a red star", "--size", "30x16", *told)
+    assert odd.exit_code == 1
+    assert "images of 30x16 pixels cannot be drawn: take multiples of 8" in odd.output
+    assert "'wide' is not like 96x64" in run(home, "a red star", "--size", "wide").output
 
 
 @pytest.mark.parametrize(("text", "seeds"), [("0-3", (0, 1, 2, 3)), ("5", (5,)), ("0,3,7-8", (0, 3, 7, 8))])
