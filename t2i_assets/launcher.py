@@ -23,6 +23,8 @@ from typing import Any
 import dagster as dg
 from dagster import PipesTempFileContextInjector, PipesTempFileMessageReader, open_pipes_session
 
+from t2i_assets import fork_server
+from t2i_assets.fork_server import Fork
 from t2i_assets.metadata import curve
 from t2i_assets.progress import figures_of, progress_log, unit_name
 
@@ -51,15 +53,8 @@ def launch(
     job.write_text(json.dumps({"name": name, "config": config, "inputs": _plain(inputs), "output": str(output)}))
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     with open_pipes_session(context, PipesTempFileContextInjector(), PipesTempFileMessageReader()) as session:
-        process = subprocess.Popen(
-            [sys.executable, *_under_torchrun(torchrun_processes), "-m", module, "--job", str(job)],
-            env={**os.environ, **session.get_bootstrap_env_vars(), "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        environment = {**os.environ, **session.get_bootstrap_env_vars(), "PYTHONUNBUFFERED": "1"}
+        process = _start(module, ["--job", str(job)], environment, torchrun_processes)
         try:
             _follow(process, context, tail)
         except BaseException:
@@ -76,6 +71,23 @@ def launch(
         raise dg.Failure(description=f"{module} ended without its run.json: it did not finish its work")
     result: dict[str, Any] = json.loads(run.read_text())
     return result
+
+
+def _start(
+    module: str, arguments: list[str], environment: Mapping[str, str], torchrun_processes: int | None
+) -> subprocess.Popen[str] | Fork:
+    """Start a job: a fork where this process has a fork server, else a new interpreter, or torchrun."""
+    if fork_server.is_open() and torchrun_processes is None:
+        return Fork(module, arguments, environment)
+    return subprocess.Popen(
+        [sys.executable, *_under_torchrun(torchrun_processes), "-m", module, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
 
 
 def _under_torchrun(processes: int | None) -> list[str]:
@@ -100,7 +112,7 @@ def _plain(inputs: Mapping[str, Path | list[Path]]) -> dict[str, str | list[str]
     }
 
 
-def _follow(process: subprocess.Popen[str], context: dg.AssetExecutionContext, tail: deque[str]) -> None:
+def _follow(process: subprocess.Popen[str] | Fork, context: dg.AssetExecutionContext, tail: deque[str]) -> None:
     """Read the job's output to its end: progress goes on, the rest is kept for the error message."""
     assert process.stdout is not None
     losses: list[tuple[int, float]] = []
@@ -130,7 +142,7 @@ def _observe(context: dg.AssetExecutionContext, figures: Mapping[str, str], loss
     )
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def _stop(process: subprocess.Popen[str] | Fork) -> None:
     """Have the job write a checkpoint and end; whatever of its process group is left after a while is killed."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
