@@ -23,14 +23,14 @@ from typing import Any
 import dagster as dg
 from dagster import PipesTempFileContextInjector, PipesTempFileMessageReader, open_pipes_session
 
+from t2i_assets import fork_server
+from t2i_assets.fork_server import Fork
 from t2i_assets.metadata import curve
 from t2i_assets.progress import figures_of, progress_log, unit_name
 
 GRACE_SECONDS = 20
 TAIL_LINES = 60
 SECONDS_BETWEEN_CURVES = 20.0
-LINEAR_ALGEBRA = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-"""Who says how many threads OpenBLAS, MKL, builds with OpenMP and Apple's Accelerate take."""
 
 # Dagster's own message reader uses a method that Dagster marks as a preview, and warns of it at every job.
 warnings.filterwarnings("ignore", message=r"Function `PipesMessageReader\.expected_writer_count`")
@@ -53,15 +53,8 @@ def launch(
     job.write_text(json.dumps({"name": name, "config": config, "inputs": _plain(inputs), "output": str(output)}))
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     with open_pipes_session(context, PipesTempFileContextInjector(), PipesTempFileMessageReader()) as session:
-        process = subprocess.Popen(
-            [sys.executable, *_under_torchrun(torchrun_processes), "-m", module, "--job", str(job)],
-            env={**os.environ, **_numpy_threads(config), **session.get_bootstrap_env_vars(), "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        environment = {**os.environ, **session.get_bootstrap_env_vars(), "PYTHONUNBUFFERED": "1"}
+        process = _start(module, ["--job", str(job)], environment, torchrun_processes)
         try:
             _follow(process, context, tail)
         except BaseException:
@@ -80,12 +73,21 @@ def launch(
     return result
 
 
-def _numpy_threads(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return what limits numpy's linear algebra to the threads of the job; more than that wait in a busy loop.
-
-    Which variable counts depends on the library that numpy was built with.
-    """
-    return dict.fromkeys(LINEAR_ALGEBRA, str(config["threads"])) if "threads" in config else {}
+def _start(
+    module: str, arguments: list[str], environment: Mapping[str, str], torchrun_processes: int | None
+) -> subprocess.Popen[str] | Fork:
+    """Start a job: a fork where this process has a fork server, else a new interpreter, or torchrun."""
+    if fork_server.is_open() and torchrun_processes is None:
+        return Fork(module, arguments, environment)
+    return subprocess.Popen(
+        [sys.executable, *_under_torchrun(torchrun_processes), "-m", module, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
 
 
 def _under_torchrun(processes: int | None) -> list[str]:
@@ -110,7 +112,7 @@ def _plain(inputs: Mapping[str, Path | list[Path]]) -> dict[str, str | list[str]
     }
 
 
-def _follow(process: subprocess.Popen[str], context: dg.AssetExecutionContext, tail: deque[str]) -> None:
+def _follow(process: subprocess.Popen[str] | Fork, context: dg.AssetExecutionContext, tail: deque[str]) -> None:
     """Read the job's output to its end: progress goes on, the rest is kept for the error message."""
     assert process.stdout is not None
     losses: list[tuple[int, float]] = []
@@ -140,7 +142,7 @@ def _observe(context: dg.AssetExecutionContext, figures: Mapping[str, str], loss
     )
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def _stop(process: subprocess.Popen[str] | Fork) -> None:
     """Have the job write a checkpoint and end; whatever of its process group is left after a while is killed."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)

@@ -35,7 +35,7 @@ def main(job: Job[AutoregressivePriorConfig, PriorInputs], reporter: Reporter) -
     prior.fit(data.training.images, data.training.likeliest().embedding)
     task = PredictBuckets(prior, config, data.held_out).to(device_for(config.device))
     final = train(task, data.training, config.optimizer, job.output, reporter, config.seed, config.precision)
-    save_prior(prior, arguments, job.output)
+    save_prior(prior, arguments, data.image_space, job.output)
     shares = realised_shares(data.training, config.optimizer)
     reporter.log(config.optimizer.steps, config.optimizer.steps, **shares)
     counts = {"samples": len(data.training), "held_out": len(data.held_out)}

@@ -33,7 +33,7 @@ def main(job: Job[DiffusionPriorConfig, PriorInputs], reporter: Reporter) -> Non
     prior.fit(data.training.images)
     task = Denoise(prior, config, data.held_out).to(device_for(config.device))
     final = train(task, data.training, config.optimizer, job.output, reporter, config.seed, config.precision)
-    save_prior(prior, arguments, job.output)
+    save_prior(prior, arguments, data.image_space, job.output)
     shares = realised_shares(data.training, config.optimizer)
     reporter.log(config.optimizer.steps, config.optimizer.steps, **shares)
     counts = {"samples": len(data.training), "held_out": len(data.held_out)}

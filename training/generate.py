@@ -134,8 +134,13 @@ def draw_all(
     embeddings: ImageEmbeddings,
     texts: bool,
     reporter: Reporter,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Return uint8 images [N, 3, H, W] in their order; ``texts`` says whether the model is told the prompts' words."""
+    """Return uint8 images [N, 3, H, W] in their order; ``texts`` says whether the model is told the prompts' words.
+
+    Raises ValueError where the model cannot draw images of ``size``, height and width in pixels.
+    """
+    shape = model.latent_shape if size is None else model.latents_of(size)
     device = model.unet.device
     nothing = moved(model.text_encoder([""]).with_images(torch.zeros(1, model.image_dim)), device)
     images = []
@@ -143,7 +148,7 @@ def draw_all(
         batch = asked[start : start + config.batch_size]
         prompts = [one.prompt for one in batch]
         generators = [generator_for(one.name, one.seed) for one in batch]
-        noise = starting_noise(generators, model.latent_shape).to(device)
+        noise = starting_noise(generators, shape).to(device)
         told = model.text_encoder(prompts if texts else [""] * len(batch))
         of_prior = [generator_for(f"prior/{one.name}", one.seed) for one in batch]
         condition = moved(told.with_images(embeddings(prompts, of_prior)), device)

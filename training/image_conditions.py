@@ -1,6 +1,5 @@
 """Where a diffusion model of the unCLIP variant gets the image embedding of a caption from (DALL·E 2, figure 8)."""
 
-import json
 import math
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +12,7 @@ from training.embeddings import encoder_digest
 from training.models.autoregressive_prior import AutoregressivePrior
 from training.models.clip import load_clip
 from training.models.diffusion_prior import DiffusionPrior
-from training.models.prior import CONFIG, TextCondition, load_prior
+from training.models.prior import TextCondition, prior_files
 from training.models.saved_diffusion import LatentDiffusion
 from training.priors import encode_captions
 
@@ -58,10 +57,14 @@ class PriorEmbeddings:
     def __init__(self, clip: Path, prior: Path, config: PriorSamplerConfig) -> None:
         self.texts, self.config = TextEmbeddings(clip), config
         kinds = {kind.__name__: kind for kind in (DiffusionPrior, AutoregressivePrior)}
-        name = json.loads((prior / CONFIG).read_text())["type"]
-        if name not in kinds:
-            raise ConditionMismatchError(f"{prior} holds a {name}, not one of {', '.join(kinds)}")
-        self.prior = load_prior(kinds[name], prior)
+        saved, asked = prior_files(prior), encoder_digest(clip)
+        if saved.kind not in kinds:
+            raise ConditionMismatchError(f"{prior} holds a {saved.kind}, not one of {', '.join(kinds)}")
+        if saved.image_space != asked:
+            raise ConditionMismatchError(
+                f"{prior} draws image embeddings of encoder {saved.image_space}, but {clip} is {asked}"
+            )
+        self.prior = saved.load(kinds[saved.kind])
 
     def __call__(self, captions: list[str], generators: list[torch.Generator]) -> Tensor:
         text = self.texts.encode(captions)

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from threadpoolctl import threadpool_limits
 
-from training.config import JobConfig
+from training.config import LIFELINE, JobConfig
 from training.report import Reporter
 
 Config = TypeVar("Config", bound=JobConfig)
@@ -57,9 +58,9 @@ def run(
 ) -> None:
     """Run ``main`` on the job named on the command line; call this under ``if __name__ == "__main__"``.
 
-    Sets torch's threads and seed from the config first. Checkpoints that ``training.loop.train`` left in the
-    output are removed once ``main`` has returned. Ends the process with a clear line and code 2 where the job
-    file or its device is wrong. Of several processes under torchrun the first writes into the output and reports;
+    Sets the threads of torch and numpy and the seed from the config first. Checkpoints that ``training.loop.train``
+    left in the output are removed once ``main`` has returned. Ends the process with a clear line and code 2 where the
+    job file or its device is wrong. Of several processes under torchrun the first writes into the output and reports;
     the others do the same work for a directory that is thrown away, so that ``main`` need not know of them.
     """
     parser = argparse.ArgumentParser(description=(main.__doc__ or "").split("\n")[0])
@@ -67,6 +68,7 @@ def run(
     try:
         job = read_job(parser.parse_args().job, config_model, inputs_model)
         _end_with_parent()
+        threadpool_limits(job.config.threads, user_api="blas")
         if needs_torch:
             _run_on_device(main, job)
         else:
@@ -143,12 +145,16 @@ def _end_with_parent() -> None:
 
     A launcher that was killed with -9 cannot stop its job; without this the job would go on beside its successor.
     One that waits for a process that is gone, as others of a group may, cannot write a checkpoint: it is killed.
+    The launcher of a fork is not its parent, and holds the other end of its lifeline instead.
     """
-    parent = os.getppid()
+    parent, lifeline = os.getppid(), os.environ.pop(LIFELINE, None)
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+        if lifeline is not None:
+            os.read(int(lifeline), 1)
+        else:
+            while os.getppid() == parent:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(SECONDS_TO_CHECKPOINT)
         os.kill(os.getpid(), signal.SIGKILL)

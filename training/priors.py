@@ -12,7 +12,7 @@ from torch import Tensor
 from training.batches import Batch
 from training.data import BlendTexts, is_held_out, read_blend
 from training.device import moved
-from training.embeddings import read_image_embeddings
+from training.embeddings import encoder_digest, read_image_embeddings
 from training.job import JobInputs
 from training.models.clip import encode_text_states, load_clip
 from training.models.prior import TextCondition
@@ -56,6 +56,7 @@ class PriorData:
     training: Embeddings
     held_out: Embeddings
     clip: CLIP
+    image_space: str
 
     @property
     def shape(self) -> dict[str, int]:
@@ -89,7 +90,7 @@ def load_prior_data(inputs: PriorInputs, held_out: float, seed: int) -> PriorDat
 
     aside = part(True)
     few = Embeddings(aside.keys[:MOST_HELD_OUT], aside.images[:MOST_HELD_OUT], texts, encoded, seed)
-    return PriorData(part(False), few, clip)
+    return PriorData(part(False), few, clip, encoder_digest(inputs.clip))
 
 
 @torch.no_grad()

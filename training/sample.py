@@ -33,7 +33,7 @@ def main(job: Job[SampleConfig, SampleInputs], reporter: Reporter) -> None:
     embeddings = image_embeddings_for(config.condition, model, job.inputs.clip, job.inputs.prior, config.prior)
     asked = [Asked(prompt, "sample", seed) for prompt in config.prompts for seed in config.seeds]
     texts = config.condition == "caption" or config.caption_beside
-    images = draw_all(model, asked, config, embeddings, texts, reporter)
+    images = draw_all(model, asked, config, embeddings, texts, reporter, config.size)
     rows = images.unflatten(0, (len(config.prompts), len(config.seeds)))
     labelled_grid(rows, config.prompts, [f"seed {seed}" for seed in config.seeds]).save(job.output / GRID)
     reporter.image("grid", job.output / GRID)

@@ -40,6 +40,20 @@ class Seeds(click.ParamType):
         return seeds
 
 
+class Size(click.ParamType):
+    """Width and height in pixels, as ``96x64``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        if not (sides := re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", value)):
+            self.fail(f"{value!r} is not like 96x64", param, ctx)
+        width, height = map(int, sides.groups())
+        return height, width
+
+
 @click.command()
 @click.argument("prompts", nargs=-1, required=True)
 @home_option
@@ -60,6 +74,7 @@ class Seeds(click.ParamType):
     "--sampler", type=click.Choice(["auto", "ddim", "ddpm", "dpm++", "euler"]), help="Sampler; default: the preset's."
 )
 @click.option("--seeds", type=Seeds(), default="0-7", show_default=True, help="Seeds of the noise, a picture each.")
+@click.option("--size", type=Size(), help="Width x height in pixels; default: what the model was trained on most.")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("grid.png"), show_default=True,
     help="PNG to write.",
@@ -79,6 +94,7 @@ def sample(
     steps: int | None,
     sampler: str | None,
     seeds: tuple[int, ...],
+    size: tuple[int, int] | None,
     out: Path,
 ) -> None:
     """Draw PROMPTS with a diffusion model: a labelled grid, a row for each prompt, a column for each seed."""
@@ -99,6 +115,7 @@ def sample(
         **section.model_dump(mode="json"),
         "prompts": prompts,
         "seeds": seeds,
+        "size": size,
         "condition": condition,
         "caption_beside": caption_beside,
     }

@@ -25,6 +25,11 @@ FRAME = struct.Struct(">Q")
 _AHEAD = 2
 """Calls that a child holds at once, so that it need not wait for the parent between them."""
 
+OUT_OF_TIME = signal.SIGPROF
+"""What the timer of CPU time sends; nobody handles it, so that it ends code in any language."""
+_PATIENCE = 12
+"""Seconds by the clock that a call may take for each second of CPU time."""
+
 Failure = Literal["died", "memory", "timeout"]
 
 
@@ -45,7 +50,8 @@ class _Call:
 class Workers:
     """A pool of ``count`` children for one importable ``function``; calling it runs the function in one of them.
 
-    ``constants`` are its last arguments in every call, sent once; ``seconds`` is the limit of one call,
+    ``constants`` are its last arguments in every call, sent once; ``seconds`` is the limit of one call in CPU time,
+    which a busy machine does not shorten (a call that waits instead has _PATIENCE times as long by the clock),
     ``memory_bytes`` what a child may take beyond what it needs to start. Use as an async context manager.
     """
 
@@ -113,7 +119,13 @@ class _Child:
         self.socket, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", __name__, self.name, str(theirs.fileno()), str(self.memory_bytes)],
+                [
+                    sys.executable,
+                    "-m",
+                    __name__,
+                    self.name,
+                    *map(str, (theirs.fileno(), self.memory_bytes, self.seconds)),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -131,7 +143,7 @@ class _Child:
         while True:
             first = None if self.held else await calls.get()
             try:
-                async with asyncio.timeout(self.seconds):
+                async with asyncio.timeout(_PATIENCE * self.seconds):
                     if first is not None:
                         self._begin_to_send(first)
                     await self._send_the_rest()
@@ -139,10 +151,10 @@ class _Child:
                         self._begin_to_send(calls.get_nowait())
                     done, value = await self._receive()
             except TimeoutError:
-                self._replace(WorkerFailedError("timeout", f"not done within {self.seconds:g} s"))
+                self._replace(WorkerFailedError("timeout", f"no answer within {_PATIENCE * self.seconds:g} s"))
                 continue
             except (EOFError, OSError):
-                self._replace(WorkerFailedError("died", self._obituary()))
+                self._replace(self._obituary())
                 continue
             self._settle(done, value)
             if done == _Outcome.OUT_OF_MEMORY:
@@ -202,9 +214,12 @@ class _Child:
         for call in calls:
             self._begin_to_send(call)
 
-    def _obituary(self) -> str:
+    def _obituary(self) -> WorkerFailedError:
         code = self.process.wait()
-        return f"the decoding process ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with {code}"
+        if code == -OUT_OF_TIME:
+            return WorkerFailedError("timeout", f"not done within {self.seconds:g} s of CPU time")
+        how = f"the decoding process ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with {code}"
+        return WorkerFailedError("died", how)
 
 
 class _Outcome:
@@ -216,8 +231,8 @@ def _frame(value: Any) -> bytes:
     return FRAME.pack(len(data)) + data
 
 
-def _serve(name: str, descriptor: str, memory_bytes: str) -> None:
-    """Answer calls until the parent hangs up."""
+def _serve(name: str, descriptor: str, memory_bytes: str, seconds: str) -> None:
+    """Answer calls until the parent hangs up; OUT_OF_TIME ends this process, whatever it is in the middle of."""
     module, _, attribute = name.partition(":")
     function = getattr(importlib.import_module(module), attribute)
     _limit_memory(int(memory_bytes))
@@ -225,12 +240,14 @@ def _serve(name: str, descriptor: str, memory_bytes: str) -> None:
         constants = _read(frames, frames.read(FRAME.size))
         while head := frames.read(FRAME.size):
             args = _read(frames, head)
+            signal.setitimer(signal.ITIMER_PROF, float(seconds))
             try:
                 answer = _frame((_Outcome.RETURNED, function(*args, *constants)))
             except MemoryError:
                 answer = _frame((_Outcome.OUT_OF_MEMORY, None))
             except Exception as error:  # noqa: BLE001 - it is the caller's, who gets it
                 answer = _frame((_Outcome.RAISED, error))
+            signal.setitimer(signal.ITIMER_PROF, 0)
             parent.sendall(answer)
 
 

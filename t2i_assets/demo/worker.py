@@ -16,6 +16,7 @@ import dagster as dg
 
 from t2i_assets.abandoned import WORKER_TAG, WorkerLock
 from t2i_assets.demo.order import Unit
+from t2i_assets.fork_server import open_fork_server
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def start_worker(messages: Any, environment: dict[str, str]) -> None:
     progress.setLevel(logging.INFO)
     progress.propagate = False
     progress.addHandler(logging.handlers.QueueHandler(messages))
+    open_fork_server()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 

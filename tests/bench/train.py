@@ -36,7 +36,7 @@ from tests.bench.train_world import Budget, Side, Turn, draw_world
 from training.device import device_for
 
 BUILD = Path("build/bench")
-BUDGETS = {"tiny": Budget(200, 32), "small": Budget(7, 32)}
+BUDGETS = {"tiny": Budget(120, 32), "small": Budget(6, 32)}
 SHORT = 2
 """Steps of the turn that is taken off."""
 WANTED = {"diffusers": 1.4, "bare": 0.97, "open_clip": 1.0}

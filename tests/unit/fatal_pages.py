@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from typing import Any
 
 from t2i_assets.crawl.config import CrawlConfig
@@ -16,7 +15,8 @@ def fatal_pages(page: dict[str, Any], config: CrawlConfig, snapshot: str) -> lis
         case b"memory":
             bytearray(8 << 30)
         case b"hang":
-            time.sleep(600)
+            while True:
+                pass
         case b"raise":
             raise RuntimeError("no")
     return page_pairs(page, config, snapshot)

@@ -1,6 +1,7 @@
 """``t2i sample``: a labelled grid for prompts from the command line, and words where a model cannot be found."""
 
 import itertools
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,15 +18,18 @@ from t2i_assets.commands.sample import Seeds, find, find_prior
 from t2i_assets.corpus.artifacts import Manifest, publish, write_ref
 from t2i_assets.corpus.home import Home
 from tests.unit.tiny_text_encoders import write_open_clip
-from training.config import AutoencoderConfig, DiffusionConfig, TextEncoderConfig
+from training.config import AutoencoderConfig, DiffusionConfig, SampleConfig, TextEncoderConfig
 from training.embeddings import encoder_digest
+from training.job import read_job
 from training.models.autoencoder import build_autoencoder, store_statistics
 from training.models.diffusion import open_unet
 from training.models.diffusion_prior import DiffusionPrior
 from training.models.objectives import build_scheduler
 from training.models.prior import save_prior
 from training.models.saved_diffusion import save_diffusion
-from training.sample import labelled_grid
+from training.report import Reporter
+from training.sample import LEAST_SIDE, SampleInputs, labelled_grid
+from training.sample import main as draw_grid
 from training.text_encoders.backends import open_text_encoder
 
 DIGEST, UNCLIP, CLIP = "abcdef0123456789", "0123456789abcdef", "c1c1c1c1c1c1c1c1"
@@ -52,7 +56,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         told = {"embed_dim": 16, "text_width": 32, "context_length": 12, "width": 32, "layers": 1, "heads": 2}
         prior = DiffusionPrior(**told, timesteps=50)
         prior.fit(torch.nn.functional.normalize(torch.randn(50, 16), dim=1))
-        save_prior(prior, {**told, "timesteps": 50}, out)
+        save_prior(prior, {**told, "timesteps": 50}, encoder_digest(place.model("clip", CLIP)), out)
 
     def publish_as(kind: str, digest: str, recipe: str, clip: str | None, write: Callable[[Path], None]) -> None:
         asset, inputs = ("clip_model", {}) if clip is None else (kind, {"clip_model": clip})
@@ -65,6 +69,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     publish_as("diffusion_prior", "d0", "alt_only", "another", write_prior)
     publish_as("diffusion_prior", "d1", "blend_95_5", CLIP, write_prior)
     return place
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the job run here: a process of its own takes seconds to import what it draws with."""
+
+    def run_here(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        job = read_job(Path(command[-1]), SampleConfig, SampleInputs)
+        try:
+            with Reporter(job.name, job.output, {}, quiet=True) as reporter:
+                draw_grid(job, reporter)
+        except ValueError as error:
+            return subprocess.CompletedProcess(command, 1, stdout="", stderr=f"error: {error}\n")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("t2i_assets.commands.sample.subprocess.run", run_here)
 
 
 def run(home: Home, *arguments: str) -> Result:
@@ -101,6 +121,7 @@ def test_an_unknown_model_is_told_with_what_there_is(home: Home, asked: str) -> 
     assert result.output == f"Error: there is no latent_diffusion {asked!r} in {home.root}: {there_is}\n"
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_model_of_the_unclip_variant_draws_from_caption_text_embedding_and_prior(home: Home, tmp_path: Path) -> None:
     ways = [
         [],
@@ -143,18 +164,19 @@ def test_an_option_that_says_nothing_is_refused(home: Home, options: list[str], 
     assert says in result.output
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["--steps", "150"], "ddim cannot part 1000 timesteps into 150 steps: take 142 or 166 steps, or sampler dpm++"),
-        (["--prior", "d1"], "condition prior needs a model that takes image embeddings"),
-    ],
-)
-def test_what_the_model_cannot_do_is_told_in_one_line(home: Home, options: list[str], says: str) -> None:
-    result = run(home, "a red star", *options)
+def test_what_the_model_cannot_do_is_told_in_one_line(home: Home) -> None:
+    result = run(home, "a red star", "--steps", "150")
     assert result.exit_code == 1
     [line] = result.output.splitlines()
+    says = "ddim cannot part 1000 timesteps into 150 steps: take 142 or 166 steps, or sampler dpm++"
     assert line.startswith(f"Error: training.sample ended with code 1: {says}")
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_model_that_takes_no_image_embeddings_needs_no_prior(home: Home) -> None:
+    result = run(home, "a red star", "--prior", "d1")
+    assert result.exit_code == 1
+    assert "condition prior needs a model that takes image embeddings" in result.output
 
 
 def test_the_prior_of_a_kind_is_the_one_that_knows_the_clip(home: Home) -> None:
@@ -178,6 +200,20 @@ def test_an_unknown_prior_is_told_with_what_there_is(home: Home) -> None:
     assert result.exit_code == 1
     assert "there is no prior '/no/such/prior'" in result.output
     assert "diffusion_prior d0, diffusion_prior d1" in result.output
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_pictures_of_another_shape_are_drawn_where_the_model_can(home: Home, tmp_path: Path) -> None:
+    out = tmp_path / "wide.png"
+    told = ["--seeds", "0", "--steps", "2", "--out", str(out)]
+    wide = run(home, "a red star", "--size", "32x16", *told)
+    assert wide.exit_code == 0, wide.output
+    with Image.open(out) as sheet:
+        assert sheet.width > 2 * LEAST_SIDE
+    odd = run(home, "a red star", "--size", "30x16", *told)
+    assert odd.exit_code == 1
+    assert "images of 30x16 pixels cannot be drawn: take multiples of 8" in odd.output
+    assert "'wide' is not like 96x64" in run(home, "a red star", "--size", "wide").output
 
 
 @pytest.mark.parametrize(("text", "seeds"), [("0-3", (0, 1, 2, 3)), ("5", (5,)), ("0,3,7-8", (0, 3, 7, 8))])

@@ -187,7 +187,7 @@ def test_a_page_that_its_parser_does_not_survive_keeps_its_row(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("t2i_assets.crawl.pages.read_links", fragile_read_links)
-    monkeypatch.setattr("t2i_assets.crawl.pages._PARSE_SECONDS", 10.0)
+    monkeypatch.setattr("t2i_assets.crawl.pages._PARSE_SECONDS", 1.0)
     site.routes |= {"/": linking("/dies", "/hangs", "/raises", "/well"), "/well": page("well")}
     site.routes |= {f"/{name}": page(f"please: {name}") for name in ("dies", "hangs", "raises")}
     result = Result(tmp_path, [SiteSource(name="site", start_urls=[site.url()])], site)
@@ -196,7 +196,7 @@ def test_a_page_that_its_parser_does_not_survive_keeps_its_row(
     assert {name: row["detail"].partition(":")[0] for name, row in harmed.items()} == dict.fromkeys(
         ("dies", "hangs", "raises"), "parsing"
     )
-    assert "not done within 10 s" in harmed["hangs"]["detail"]
+    assert "not done within 1 s of CPU time" in harmed["hangs"]["detail"]
     assert "SIGKILL" in harmed["dies"]["detail"]
 
 
@@ -204,23 +204,19 @@ def fragile_read_links(body: bytes, content_type: str | None, url: str) -> tuple
     """Do to the child what a page asks for."""
     import os
     import signal
-    import time
 
     from t2i_assets.crawl.page_stage.links import read_links
 
     if b"please: dies" in body:
         os.kill(os.getpid(), signal.SIGKILL)
-    if b"please: hangs" in body:
-        time.sleep(60)
+    while b"please: hangs" in body:
+        pass
     if b"please: raises" in body:
         raise RecursionError("too deep")
     return read_links(body, content_type, url)
 
 
-def test_a_page_of_very_many_links_gives_the_first_ten_thousand(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("t2i_assets.crawl.pages._PARSE_SECONDS", 120.0)
+def test_a_page_of_very_many_links_gives_the_first_ten_thousand(site: Site, tmp_path: Path) -> None:
     trap = "".join(f"<a href=http://trap.test/{n}></a>" for n in range(150_000))
     site.routes["/"] = page(f"<a href=/first>f</a>{trap}<a href=/last>l</a>")
     result = Result(tmp_path, [SiteSource(name="site", start_urls=[site.url()])], site)

@@ -165,7 +165,7 @@ def test_a_page_that_no_parser_survives_has_a_row_and_the_others_go_on(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent.parent))
     monkeypatch.setattr(pairs, "page_pairs", fatal_pages)
-    monkeypatch.setattr(pairs, "_PAGE_SECONDS", 6.0)
+    monkeypatch.setattr(pairs, "_PAGE_SECONDS", 1.0)
     bodies = ["<img src=/1.jpg alt='a red cat'>", "die", "memory", "hang", "raise", "<img src=/2.jpg alt='a dog'>"]
     pages = write_pages(tmp_path / "pages", [page(n, body) for n, body in enumerate(bodies)])
     funnel = extract_pairs(pages, tmp_path / "pairs", "demo", configure(SITE))

@@ -20,8 +20,11 @@ def act(what: str, constant: int) -> Any:
             os._exit(3)
         case "grow":
             return len(bytearray(1 << 30))
-        case "hang":
+        case "wait":
             time.sleep(60)
+        case "compute":
+            while True:
+                pass
         case "raise":
             raise ValueError("as told")
         case "process":
@@ -52,10 +55,16 @@ def test_an_exception_of_the_function_is_the_callers() -> None:
 
 @pytest.mark.parametrize(
     ("what", "kind", "words"),
-    [("crash", "died", "SIGSEGV"), ("leave", "died", "3"), ("grow", "memory", "256 MiB"), ("hang", "timeout", "3 s")],
+    [
+        ("crash", "died", "SIGSEGV"),
+        ("leave", "died", "3"),
+        ("grow", "memory", "256 MiB"),
+        ("compute", "timeout", "not done within 0.5 s of CPU time"),
+        ("wait", "timeout", "no answer within 6 s"),
+    ],
 )
 def test_a_child_that_is_lost_costs_one_call(what: str, kind: str, words: str) -> None:
-    results = run("a", what, "b", "c", "d", count=1, seconds=3)
+    results = run("a", what, "b", "c", "d", count=1, seconds=0.5)
     failed = results.pop(1)
     assert isinstance(failed, WorkerFailedError)
     assert failed.kind == kind

@@ -15,7 +15,7 @@ from t2i_assets.launcher import launch
 from tests.processes import is_alive
 
 JOB = """
-import json, os, subprocess, sys, time
+import json, subprocess, sys, time
 from pathlib import Path
 job = json.loads(Path(sys.argv[2]).read_text())
 out = Path(job["output"])
@@ -34,9 +34,6 @@ if what == "raise":
         raise RuntimeError("the weights do not fit the model")
 if what == "good":
     (out / "run.json").write_text(json.dumps({"steps": 2, "final": {"loss": 0.25}}))
-if what == "count":
-    threads = "".join(os.environ.get(f"{name}_NUM_THREADS", "?") for name in ("OPENBLAS", "MKL", "OMP"))
-    (out / "run.json").write_text(json.dumps({"steps": 1, "final": {"threads": threads}}))
 """
 
 GROUP_JOB = """
@@ -63,16 +60,29 @@ def main(job, reporter):
 run(main, Config, JobInputs)
 """
 
+NUMPY_JOB = """
+import numpy
+from threadpoolctl import threadpool_info
+from training.config import JobConfig
+from training.job import JobInputs, run
+
+def main(job, reporter):
+    reporter.finish(threads=max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"))
+
+run(main, JobConfig, JobInputs, needs_torch=False)
+"""
+
 
 @pytest.fixture
 def job_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "some_job.py").write_text(JOB)
     (tmp_path / "group_job.py").write_text(GROUP_JOB)
+    (tmp_path / "numpy_job.py").write_text(NUMPY_JOB)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     return "some_job"
 
 
-def run(module: str, output: Path, processes: int | None = None, **config: str) -> dg.ExecuteInProcessResult:
+def run(module: str, output: Path, processes: int | None = None, **config: str | int) -> dg.ExecuteInProcessResult:
     output.mkdir()
 
     @dg.asset
@@ -90,9 +100,11 @@ def test_a_job_that_ends_well_gives_its_figures(job_module: str, tmp_path: Path)
     assert event.materialization.metadata["loss"].value == 0.25
 
 
-def test_numpy_is_given_as_many_threads_as_the_job(job_module: str, tmp_path: Path) -> None:
-    (event,) = run(job_module, tmp_path / "out", what="count", threads="3").get_asset_materialization_events()
-    assert event.materialization.metadata["threads"].value == "333"
+@pytest.mark.usefixtures("job_module")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_numpy_is_given_as_many_threads_as_the_job(tmp_path: Path, threads: int) -> None:
+    (event,) = run("numpy_job", tmp_path / "out", threads=threads).get_asset_materialization_events()
+    assert event.materialization.metadata["threads"].value == threads
 
 
 @pytest.mark.parametrize(

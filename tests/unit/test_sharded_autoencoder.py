@@ -17,9 +17,17 @@ from training.report import Reporter
 OPTIMIZER = OptimizerConfig(steps=4, batch_size=8, lr=1e-3)
 
 
-def play(output: Path, optimizer: OptimizerConfig) -> None:
-    """Train an autoencoder and a discriminator, which joins in after a step, in one of two processes."""
+def play_both(output: Path) -> None:
+    """Play the game whole, then sharded, in one of two processes."""
     torch.set_num_threads(1)
+    for sharded in (False, True):
+        place = output / f"sharded-{sharded}"
+        place.mkdir(exist_ok=True)
+        play(place, OPTIMIZER.model_copy(update={"sharded": sharded}))
+
+
+def play(output: Path, optimizer: OptimizerConfig) -> None:
+    """Train an autoencoder and a discriminator, which joins in after a step."""
     torch.manual_seed(0)
     game = {
         "perceptual": PerceptualConfig(),
@@ -35,9 +43,8 @@ def play(output: Path, optimizer: OptimizerConfig) -> None:
 
 
 def test_the_game_gives_the_same_weights_whole_and_sharded(tmp_path: Path) -> None:
-    found = []
-    for sharded in (False, True):
-        output = tmp_path / f"sharded-{sharded}"
-        together(partial(play, output, OPTIMIZER.model_copy(update={"sharded": sharded})), output)
-        found.append(torch.load(output / "weights-0.pt", weights_only=True))
-    torch.testing.assert_close(*found, atol=1e-4, rtol=1e-3)
+    together(partial(play_both, tmp_path), tmp_path)
+    whole, parted = (
+        torch.load(tmp_path / f"sharded-{one}" / "weights-0.pt", weights_only=True) for one in (False, True)
+    )
+    torch.testing.assert_close(whole, parted, atol=1e-4, rtol=1e-3)

@@ -22,7 +22,7 @@ from training.job import Job
 from training.models.autoregressive_prior import AutoregressivePrior
 from training.models.causal_transformer import CausalTransformer
 from training.models.diffusion_prior import DiffusionPrior, cosine_schedule
-from training.models.prior import TextCondition, TextPrefix, load_prior
+from training.models.prior import TextCondition, TextPrefix, prior_files
 from training.priors import PriorInputs, load_prior_data
 from training.report import Reporter
 
@@ -87,7 +87,7 @@ def test_the_autoregressive_prior_comes_far_above_the_floor(inputs: PriorInputs,
 
 def samples_of_the_saved(kind: type, directory: Path, inputs: PriorInputs) -> torch.Tensor:
     """Load the prior and check that it draws unit-norm embeddings, the same for the same seed."""
-    prior = load_prior(kind, directory)
+    prior = prior_files(directory).load(kind)
     text = load_prior_data(inputs, 0.3, 0).held_out.likeliest()
     options = {"steps": 4} if kind is DiffusionPrior else {}
     first, again, other = (prior.sample(text, torch.Generator().manual_seed(seed), **options) for seed in (0, 0, 1))
@@ -120,10 +120,16 @@ def test_as_configured_by_default_both_priors_are_of_like_size_and_cost_alike_to
     assert sizes[1] == pytest.approx(sizes[0], rel=0.2)
 
 
-def test_another_kind_of_prior_is_refused(inputs: PriorInputs, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"type": "AutoregressivePrior"}))
+def test_another_kind_of_prior_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"type": "AutoregressivePrior", "image_space": "c1"}))
     with pytest.raises(ValueError, match="holds a AutoregressivePrior, not a DiffusionPrior"):
-        load_prior(DiffusionPrior, tmp_path)
+        prior_files(tmp_path).load(DiffusionPrior)
+
+
+def test_a_prior_that_does_not_name_its_clip_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"type": "DiffusionPrior", "width": 32}))
+    with pytest.raises(ValueError, match="does not say which CLIP's embeddings it draws"):
+        prior_files(tmp_path)
 
 
 def condition(count: int, length: int = 4, seed: int = 0) -> TextCondition:

@@ -15,7 +15,14 @@ from t2i_assets.corpus.tables import read_rows, write_table
 from tests.unit.colored_corpus import write_colored_corpus
 from tests.unit.test_training_generate import pictures
 from tests.unit.tiny_text_encoders import write_open_clip
-from training.config import AutoencoderConfig, DiffusionConfig, GenerateConfig, OptimizerConfig, SamplerConfig
+from training.config import (
+    AutoencoderConfig,
+    DiffusionConfig,
+    GenerateConfig,
+    OptimizerConfig,
+    PriorSamplerConfig,
+    SamplerConfig,
+)
 from training.data import read_blend
 from training.diffusion import DiffusionInputs
 from training.diffusion import main as train
@@ -23,7 +30,7 @@ from training.embed import as_lists
 from training.embeddings import EncoderMismatchError, encoder_digest, write_encoder
 from training.generate import GenerateInputs
 from training.generate import main as generate
-from training.image_conditions import ConditionMismatchError
+from training.image_conditions import ConditionMismatchError, PriorEmbeddings
 from training.job import Job
 from training.latent_sets import Origin, write_shapes
 from training.models.autoencoder import build_autoencoder, store_statistics
@@ -81,11 +88,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     diffusion = DiffusionPrior(**PRIOR, timesteps=50)
     diffusion.fit(embeddings)
-    save_prior(diffusion, {**PRIOR, "timesteps": 50}, root / "diffusion")
+    space = encoder_digest(root / "clip")
+    save_prior(diffusion, {**PRIOR, "timesteps": 50}, space, root / "diffusion")
     told = {**PRIOR, "components": 4, "buckets": 4, "dot_buckets": 4}
     regression = AutoregressivePrior(**told)
     regression.fit(embeddings, embeddings)
-    save_prior(regression, told, root / "regression")
+    save_prior(regression, told, space, root / "regression")
     rows = [
         {
             "prompt_id": f"p{number}",
@@ -189,6 +197,10 @@ def test_what_does_not_fit_is_refused(corpus: Path, tmp_path: Path) -> None:
         ConditionMismatchError, match=r"knows image embeddings of encoder [0-9a-f]{16}, but .*other_clip"
     ):
         draw(corpus, tmp_path, condition="text_embedding", clip="other_clip")
+    with pytest.raises(
+        ConditionMismatchError, match=r"draws image embeddings of encoder [0-9a-f]{16}, but .*other_clip"
+    ):
+        PriorEmbeddings(corpus / "other_clip", corpus / "diffusion", PriorSamplerConfig())
     with pytest.raises(EncoderMismatchError, match=r"made by encoder [0-9a-f]{16}, but encoder [0-9a-f]{16} is asked"):
         train_into(corpus, tmp_path, clip=corpus / "other_clip")
     with pytest.raises(ValueError, match="image_embedding is True, but the inputs image_embeddings are not given"):

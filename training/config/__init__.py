@@ -26,6 +26,7 @@ from training.config.diffusion import PriorSamplerConfig as PriorSamplerConfig
 from training.config.diffusion import SampleConfig as SampleConfig
 from training.config.diffusion import SamplerConfig as SamplerConfig
 from training.config.diffusion import TextStatesConfig as TextStatesConfig
+from training.config.job import LIFELINE as LIFELINE
 from training.config.job import JobConfig as JobConfig
 from training.config.job import OptimizerConfig as OptimizerConfig
 from training.config.priors import AutoregressivePriorConfig as AutoregressivePriorConfig

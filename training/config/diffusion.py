@@ -162,3 +162,7 @@ class SampleConfig(GenerateConfig):
     """A grid of images for a few prompts."""
 
     prompts: tuple[str, ...] = Field(min_length=1, description="Prompts, a row each.")
+    size: tuple[int, int] | None = Field(
+        default=None,
+        description="Height and width in pixels; without them the shape that the model was trained on most.",
+    )

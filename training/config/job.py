@@ -4,6 +4,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+LIFELINE = "T2I_LIFELINE"
+"""Environment variable of a forked job: the descriptor whose other end its launcher holds for as long as it lives."""
+
 
 class JobConfig(BaseModel):
     """Base of every section: unknown fields are errors."""

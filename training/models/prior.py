@@ -63,17 +63,34 @@ def drop_captions(count: int, share: float, generator: torch.Generator) -> Tenso
     return torch.rand(count, generator=generator, device=generator.device) < share
 
 
-def save_prior(prior: nn.Module, config: dict[str, Any], directory: Path) -> None:
-    """Write weights and the arguments of the constructor."""
-    (directory / CONFIG).write_text(json.dumps({"type": type(prior).__name__, **config}, indent=1))
+def save_prior(prior: nn.Module, config: dict[str, Any], image_space: str, directory: Path) -> None:
+    """Write weights, the arguments of the constructor and the digest of the CLIP whose embeddings the prior draws."""
+    told = {"type": type(prior).__name__, "image_space": image_space, **config}
+    (directory / CONFIG).write_text(json.dumps(told, indent=1))
     save_file({name: weight.contiguous() for name, weight in prior.state_dict().items()}, directory / WEIGHTS)
 
 
-def load_prior(kind: type[nn.Module], directory: Path) -> nn.Module:
-    """Load a prior that ``save_prior`` wrote. Raises ValueError where the directory holds another kind."""
-    config = json.loads((directory / CONFIG).read_text())
-    if (found := config.pop("type")) != kind.__name__:
-        raise ValueError(f"{directory} holds a {found}, not a {kind.__name__}")
-    prior = kind(**config)
-    prior.load_state_dict(load_file(directory / WEIGHTS))
-    return prior.eval()
+@dataclass(frozen=True)
+class PriorFiles:
+    """What ``save_prior`` wrote: which class, by which arguments, and the CLIP in whose space it draws."""
+
+    directory: Path
+    kind: str
+    image_space: str
+    arguments: dict[str, Any]
+
+    def load(self, kind: type[nn.Module]) -> nn.Module:
+        """Return the prior. Raises ValueError where it is of another kind."""
+        if self.kind != kind.__name__:
+            raise ValueError(f"{self.directory} holds a {self.kind}, not a {kind.__name__}")
+        prior = kind(**self.arguments)
+        prior.load_state_dict(load_file(self.directory / WEIGHTS))
+        return prior.eval()
+
+
+def prior_files(directory: Path) -> PriorFiles:
+    """Read what lies in a prior's directory. Raises ValueError where it does not say in whose space it draws."""
+    told = json.loads((directory / CONFIG).read_text())
+    if "image_space" not in told:
+        raise ValueError(f"{directory} does not say which CLIP's embeddings it draws: train it again")
+    return PriorFiles(directory, told.pop("type"), told.pop("image_space"), told)

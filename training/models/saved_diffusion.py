@@ -44,6 +44,17 @@ class LatentDiffusion:
         height, width = side if isinstance(side, list | tuple) else (side, side)
         return self.unet.config.in_channels, height, width
 
+    def latents_of(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        """Return the shape of the latents of images of ``size``, height and width in pixels.
+
+        Raises ValueError where the autoencoder, or the U-Net after it, cannot halve the sides as often as it does.
+        """
+        pixels = 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
+        unit = pixels * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        if any(side < unit or side % unit for side in size):
+            raise ValueError(f"images of {size[1]}x{size[0]} pixels cannot be drawn: take multiples of {unit}")
+        return self.unet.config.in_channels, size[0] // pixels, size[1] // pixels
+
     @property
     def image_dim(self) -> int:
         """Dimensions of the image embeddings that the U-Net is told; 0 where it takes none."""
