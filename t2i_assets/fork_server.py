@@ -10,7 +10,8 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import TextIO
@@ -32,7 +33,6 @@ def open_fork_server() -> None:
     global _server
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return
-    os.environ.update(SAFE_TO_FORK)
     _server = multiprocessing.get_context("forkserver")
     _server.set_forkserver_preload(list(IMPORTED))
 
@@ -47,14 +47,20 @@ class Fork:
 
     def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         assert _server is not None, "open_fork_server() comes first"
+        with _environment(SAFE_TO_FORK):
+            forkserver.ensure_running()
         output, theirs = multiprocessing.Pipe(duplex=False)
         self._lifeline, lifeline = multiprocessing.Pipe()
+        told = (module, tuple(arguments), dict(environment), theirs, lifeline)
+        self._process: ForkServerProcess = _server.Process(target=_run, args=told)
         with theirs, lifeline:
-            told = (module, tuple(arguments), dict(environment), theirs, lifeline)
-            self._process: ForkServerProcess = _server.Process(target=_run, args=told)
             self._process.start()
-        with contextlib.suppress(EOFError):  # of one that died before; its exit code says so
-            self._lifeline.recv()  # it leads its process group from here on
+        try:
+            with contextlib.suppress(EOFError):  # of one that died before; its exit code says so
+                self._lifeline.recv()  # it leads its process group from here on
+        except BaseException:
+            self._process.kill()
+            raise
         with output:
             self.stdout: TextIO = os.fdopen(os.dup(output.fileno()), "r", errors="replace")
 
@@ -77,6 +83,19 @@ class Fork:
         self.stdout.close()
         self._lifeline.close()
         return self.returncode
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Change the environment of what is started inside."""
+    before = {name: os.environ.pop(name, None) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            os.environ.update({} if value is None else {name: value})
 
 
 def _run(

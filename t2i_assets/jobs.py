@@ -20,7 +20,7 @@ UNTOLD = frozenset({"threads", "device", "workers", "sharded", "memory_gb"})
 """Fields of a job's section that change how fast it runs, not what comes out: they are no part of the digest."""
 JOB_VERSIONS = {
     **{"captioner": "3", "caption_filter": "4", "recaption": "2", "score": "2"},
-    **{"diffusion_prior": "2", "autoregressive_prior": "2", "latent_diffusion": "3", "generate": "2"},
+    **{"diffusion_prior": "3", "autoregressive_prior": "3", "latent_diffusion": "3", "generate": "2"},
 }
 """Code versions of jobs that several assets run; whoever changes what such a job writes raises its number."""
 

@@ -58,10 +58,11 @@ def run(
 ) -> None:
     """Run ``main`` on the job named on the command line; call this under ``if __name__ == "__main__"``.
 
-    Sets the threads of torch and numpy and the seed from the config first. Checkpoints that ``training.loop.train``
-    left in the output are removed once ``main`` has returned. Ends the process with a clear line and code 2 where the
-    job file or its device is wrong. Of several processes under torchrun the first writes into the output and reports;
-    the others do the same work for a directory that is thrown away, so that ``main`` need not know of them.
+    Sets the threads of torch and of numpy's linear algebra and the seed first, from the config. Checkpoints that
+    ``training.loop.train`` left in the output are removed once ``main`` has returned. Ends the process with a clear
+    line and code 2 where the job file or its device is wrong. Of several processes under torchrun the first writes into
+    the output and reports; the others do the same work for a directory that is thrown away, so that ``main`` need not
+    know of them.
     """
     parser = argparse.ArgumentParser(description=(main.__doc__ or "").split("\n")[0])
     parser.add_argument("--job", type=Path, required=True, help="JSON file: config, inputs, output, name")

@@ -185,9 +185,9 @@ def clip_of(home: "Home", model: Path) -> Path:
 def find_prior(home: "Home", asked: str, clip: Path) -> Path:
     """Return a prior: of a kind the one that lives in the space of ``clip``, else by digest or directory.
 
-    Raises click.ClickException where there is none, or it is known to live in the space of another CLIP.
+    Raises click.ClickException where there is none.
     """
-    from t2i_assets.corpus.artifacts import list_refs, read_artifact
+    from t2i_assets.corpus.artifacts import list_refs
 
     if asked in PRIORS:
         for artifact in list_refs(home, asked).values():
@@ -201,14 +201,7 @@ def find_prior(home: "Home", asked: str, clip: Path) -> Path:
             f"there is no prior {asked!r} in {home.root}: name {' or '.join(PRIORS)}, a directory, or the digest of "
             f"one of {', '.join(known) or 'none so far'}"
         )
-    prior = find(home, found[0] if found else PRIORS[0], asked)
-    made, space = read_artifact(prior), read_artifact(clip)
-    learned_in = made.manifest.inputs.get("clip_model") if made else None
-    if space is not None and learned_in not in (None, space.digest):
-        raise click.ClickException(
-            f"{prior} was trained on embeddings of the CLIP {learned_in}, but here is the CLIP {space.digest}"
-        )
-    return prior
+    return find(home, found[0] if found else PRIORS[0], asked)
 
 
 def draw(config: dict[str, Any], inputs: dict[str, str], out: Path) -> None:

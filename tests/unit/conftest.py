@@ -2,4 +2,7 @@
 
 import multiprocessing
 
-multiprocessing.set_forkserver_preload(["tests.unit.ingest_run", "tests.unit.group_training"])
+PRELOADED = ("tests.unit.ingest_run", "tests.unit.group_training")
+"""Of all tests: a process has one fork server, and what that imports is settled when it starts."""
+
+multiprocessing.set_forkserver_preload(list(PRELOADED))

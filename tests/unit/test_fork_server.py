@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,12 @@ import pytest
 from t2i_assets import fork_server
 from t2i_assets.fork_server import Fork, open_fork_server
 from tests.processes import is_alive
+from tests.unit.conftest import PRELOADED
 
 JOB = """
 import os, sys, time
 print("path", sys.argv[1:], os.environ.get("ONLY_HERE"), os.environ.get("PATH"), __name__, flush=True)
-print("to stderr", file=sys.stderr)
+print("imported before" if "tests.unit.group_training" in sys.modules else "not imported", file=sys.stderr)
 what = sys.argv[1]
 if what == "exit":
     sys.exit(7)
@@ -55,14 +56,22 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(autouse=True)
-def job_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def job_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "forked_job.py").write_text(JOB)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(fork_server, "_server", None)
-    monkeypatch.setattr(fork_server, "IMPORTED", ("tests.unit.ingest_run", "tests.unit.group_training"))
+    monkeypatch.setattr(fork_server, "IMPORTED", PRELOADED)
     open_fork_server()
-    yield
-    sys.modules.pop("forked_job", None)
+
+
+def test_what_is_imported_ahead_is_there() -> None:
+    assert all(find_spec(name) for name in fork_server.IMPORTED)
+
+
+def test_the_launcher_keeps_its_environment() -> None:
+    before = dict(os.environ)
+    run("go")
+    assert dict(os.environ) == before
 
 
 def run(what: str) -> tuple[int, str]:
@@ -73,7 +82,7 @@ def run(what: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     ("what", "code", "last"),
-    [("go", 0, "to stderr"), ("exit", 7, "to stderr"), ("raise", 1, "ValueError: no such shard")],
+    [("go", 0, "imported before"), ("exit", 7, "imported before"), ("raise", 1, "ValueError: no such shard")],
 )
 def test_it_has_its_own_arguments_environment_output_and_end(what: str, code: int, last: str) -> None:
     ended, said = run(what)

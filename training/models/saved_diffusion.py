@@ -27,6 +27,10 @@ NO_PART = [None, None]
 CPU = torch.device("cpu")
 
 
+class ImageSizeError(ValueError):
+    """A model cannot draw images of such a size; the message says which it can."""
+
+
 @dataclass(frozen=True)
 class LatentDiffusion:
     """Everything that draws an image from a text."""
@@ -47,12 +51,12 @@ class LatentDiffusion:
     def latents_of(self, size: tuple[int, int]) -> tuple[int, int, int]:
         """Return the shape of the latents of images of ``size``, height and width in pixels.
 
-        Raises ValueError where the autoencoder, or the U-Net after it, cannot halve the sides as often as it does.
+        Raises ImageSizeError where the autoencoder, or the U-Net after it, cannot halve the sides as often as it does.
         """
         pixels = 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
         unit = pixels * 2 ** (len(self.unet.config.block_out_channels) - 1)
         if any(side < unit or side % unit for side in size):
-            raise ValueError(f"images of {size[1]}x{size[0]} pixels cannot be drawn: take multiples of {unit}")
+            raise ImageSizeError(f"images of {size[1]}x{size[0]} pixels cannot be drawn: take multiples of {unit}")
         return self.unet.config.in_channels, size[0] // pixels, size[1] // pixels
 
     @property
