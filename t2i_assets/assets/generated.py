@@ -10,7 +10,7 @@ from t2i_assets.assets.diffusion import OF_TEXT_ENCODER, latent_diffusion
 from t2i_assets.assets.prompts import GROUP, prompts
 from t2i_assets.config import load_settings
 from t2i_assets.corpus.artifacts import Artifact, read_artifact
-from t2i_assets.corpus.digests import digest
+from t2i_assets.corpus.way_of_drawing import way_of_drawing
 from t2i_assets.jobs import JOB_VERSIONS, digested, run_job
 from t2i_assets.materialize import Result, made
 from t2i_assets.metadata import generated_table
@@ -24,8 +24,6 @@ CONDITIONS: Mapping[str, Sequence[str]] = {
 }
 """What each condition of generation needs beside the diffusion model."""
 CONDITION = load_settings().generate.condition
-OF_PROMPTS = frozenset({"prompts", "evaluation_set"})
-"""Inputs that say what is drawn, not how; the evaluation set was one before it and published prompts were apart."""
 
 
 @dg.asset(
@@ -84,17 +82,13 @@ def drawn(
 
 def drawn_before(directory: Path, settings: Mapping[str, Any], inputs: Mapping[str, Artifact]) -> list[Path]:
     """Return the artifacts below ``directory`` of the same code, inputs and settings, but for prompts and seeds."""
-
-    def how(version: str, config: Mapping[str, Any], given: Mapping[str, str]) -> str:
-        same = {name: value for name, value in config.items() if name != "seeds"}
-        return digest([version, same, {name: value for name, value in given.items() if name not in OF_PROMPTS}])
-
-    wanted = how(JOB_VERSIONS["generate"], settings, {name: artifact.identity for name, artifact in inputs.items()})
+    models = {name: artifact.identity for name, artifact in inputs.items()}
+    wanted = way_of_drawing(JOB_VERSIONS["generate"], settings, models)
     found = []
     for manifest in sorted(directory.glob("[!.]*/manifest.json")):
         earlier = read_artifact(manifest.parent)
         if earlier is not None:
             made_by = earlier.manifest
-            if how(made_by.code_version, made_by.config, made_by.inputs) == wanted:
+            if way_of_drawing(made_by.code_version, made_by.config, made_by.inputs) == wanted:
                 found.append(earlier.path)
     return found

@@ -1,6 +1,7 @@
 """Votes on disk: a file each, of which a failing disk may have cut one short."""
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -22,11 +23,15 @@ def read_votes(home: Home) -> list[dict[str, Any]]:
 
 
 def set_broken_aside(home: Home) -> None:
-    """Give files that are no votes a hidden name, with a warning: one would stop every query over the others."""
+    """Give files that are no votes a hidden name, with a warning: one would stop every query over the others.
+
+    Another process may be doing the same: what is gone by now was set aside there.
+    """
     for path in sorted(home.votes.glob(GLOB)):
-        try:
-            pq.read_metadata(path)
-        except pa.ArrowInvalid as error:
-            aside = path.with_name(f".{path.name}.broken")
-            path.rename(aside)
-            log.warning("%s is no vote (%s): set aside as %s, and its ballot is asked again", path, error, aside.name)
+        aside = path.with_name(f".{path.name}.broken")
+        with suppress(FileNotFoundError):
+            try:
+                pq.read_metadata(path)
+            except pa.ArrowInvalid as error:
+                path.rename(aside)
+                log.warning("%s is no vote (%s): set aside as %s, its ballot is asked again", path, error, aside.name)

@@ -1,7 +1,8 @@
 """Ballots: which two pictures a voter compares, in which order and on which side.
 
-A ballot's name is a digest of the voter, the question and both pictures, so that the same comparison is never asked
-twice of one voter, and that a page which shows the name tells nothing of the models.
+A ballot's name is a digest of the voter, the question, the prompt, the seed and how each picture was drawn, so that the
+same comparison is never asked twice of one voter, and that a page which shows the name tells nothing of the models. In
+which artifact a picture lies does not count: one that is taken over when prompts or seeds join keeps its ballots.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from t2i_assets.corpus.home import Home
 from t2i_assets.corpus.schemas import PROMPTS
 from t2i_assets.corpus.shards import generated_rows, read_image
 from t2i_assets.corpus.tables import read_rows
+from t2i_assets.corpus.way_of_drawing import way_of_drawing
 
 Side = Literal["left", "right"]
 Row = dict[str, Any]
@@ -23,10 +25,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Picture:
-    """A generated picture: whose it is, and where its bytes lie."""
+    """A generated picture: whose it is, how it was drawn, and where its bytes lie."""
 
     recipe: str
     model: str
+    drawn: str
     images: str
     key: str
     directory: Path
@@ -92,14 +95,17 @@ def _prompts(home: Home, style: str | None) -> dict[str, Row]:
 
 def _pictures(recipe: str, images: Artifact) -> dict[tuple[str, int], Picture]:
     """Return a model's pictures by prompt and seed."""
+    made_by = images.manifest
+    way = way_of_drawing(made_by.code_version, made_by.config, made_by.inputs)
     return {
-        (row["prompt_id"], row["seed"]): Picture(recipe, row["model"], images.digest, row["key"], images.path, row)
+        (row["prompt_id"], row["seed"]): Picture(
+            recipe, row["model"], digest([row["model"], way]), images.digest, row["key"], images.path, row
+        )
         for row in generated_rows(images.path)
     }
 
 
 def _ballot(voter: str, question: str, prompt: Row, seed: int, pair: Sequence[Picture]) -> Ballot:
-    identity = sorted([picture.images, picture.key] for picture in pair)
-    name = digest([voter, question, prompt["prompt_id"], seed, identity])
-    first, second = sorted(pair, key=lambda picture: digest(["side", name, picture.images]))
+    name = digest([voter, question, prompt["prompt_id"], seed, sorted(picture.drawn for picture in pair)])
+    first, second = sorted(pair, key=lambda picture: digest(["side", name, picture.drawn]))
     return Ballot(name, prompt, seed, first, second)

@@ -17,14 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from t2i_assets.commands.vote import vote
-from t2i_assets.corpus.artifacts import MissingArtifactError, list_refs, read_ref
+from t2i_assets.corpus.artifacts import Artifact, MissingArtifactError, list_refs, read_ref, write_ref
 from t2i_assets.corpus.catalog import build_catalog, query
 from t2i_assets.corpus.home import Home
-from t2i_assets.corpus.schemas import GENERATED, VOTES
+from t2i_assets.corpus.schemas import GENERATED, PROMPTS, VOTES
 from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.corpus.votes import read_votes
 from t2i_assets.voting.application import application, serve
@@ -262,6 +263,28 @@ def test_a_vote_that_was_cut_short_is_set_aside_and_asked_again(home: Home, capl
     assert {row["vote"] for row in read_votes(home)} == {first.name, second.name}
 
 
+def test_a_vote_that_another_process_has_just_set_aside_ends_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (home.votes / "ann" / f"{name}.parquet" for name in ("first", "second"))
+    first.parent.mkdir(parents=True)
+    for path in (first, second):
+        path.write_bytes(b"PAR1")
+    read = pq.read_metadata
+
+    def overtaken(path: Path) -> object:
+        if path == first:
+            path.unlink()  # gone before it is read
+            return read(path)
+        try:
+            return read(path)
+        finally:
+            path.unlink()  # and before it is renamed
+
+    monkeypatch.setattr(pq, "read_metadata", overtaken)
+    assert read_votes(home) == []
+
+
 def test_what_cannot_be_voted_on_is_said(home: Home, drawn: Home, tmp_path: Path) -> None:
     with pytest.raises(MissingArtifactError, match="pictures of two models"):
         ballots(home, "ann", QUESTION, None, ["alt_only"])
@@ -275,6 +298,34 @@ def test_what_cannot_be_voted_on_is_said(home: Home, drawn: Home, tmp_path: Path
     write_table(drawing, rows, GENERATED)
     with pytest.raises(MissingArtifactError, match="generated_images again"):
         ballots(other, "ann", QUESTION, None)
+
+
+def test_a_prompt_that_joins_asks_nothing_again_and_another_way_of_drawing_does(drawn: Home, tmp_path: Path) -> None:
+    home = Home(Path(shutil.copytree(drawn.root, tmp_path / "grown")))
+    box = BallotBox(home, "ann")
+    for ballot in ballots(home, "ann", QUESTION, None):
+        box.put(ballot, QUESTION, "left")
+    done = box.names()
+    table = read_ref(home, "prompts").path / "prompts.parquet"
+    rows = read_rows(table, PROMPTS)
+    write_table(table, [*rows, {**rows[0], "prompt_id": "new"}], PROMPTS)
+    for recipe in ("alt_only", "blend_95_5"):
+        draw_again(home, recipe, ["new"], config={"seeds": [42]})
+    [fresh] = {ballot.name for ballot in ballots(home, "ann", QUESTION, None)} - done
+    draw_again(home, "alt_only", [], config={"seeds": [42], "sampler": {"steps": 3}})
+    assert not {ballot.name for ballot in ballots(home, "ann", QUESTION, None)} & {*done, fresh}
+
+
+def draw_again(home: Home, recipe: str, more: list[str], config: dict) -> None:
+    """Give a recipe another artifact, which takes over the pictures of the last and adds those of ``more`` prompts."""
+    last = read_ref(home, "generated_images", recipe)
+    path = Path(shutil.copytree(last.path, last.path.with_name(f"{last.digest}-{len(config)}")))
+    rows = read_rows(path / "00000.parquet", GENERATED)
+    added = [{**rows[0], "prompt_id": prompt, "key": f"{prompt}-{rows[0]['seed']}"} for prompt in more]
+    write_table(path / "00000.parquet", [*rows, *added], GENERATED)
+    manifest = last.manifest.model_copy(update={"digest": path.name, "config": config})
+    (path / "manifest.json").write_text(manifest.model_dump_json())
+    write_ref(home, "generated_images", recipe, Artifact(path=path, manifest=manifest))
 
 
 def cast_votes(home: Home, wins: dict[tuple[str, str], int], day: float = 0.0) -> None:
