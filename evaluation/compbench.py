@@ -18,8 +18,8 @@ from evaluation.judges.opening import open_judge
 from evaluation.looking import Looking
 from evaluation.reading.prompt import is_declared, open_reader
 from evaluation.rescoring import EarlierScores, Identity, score_what_changed
-from evaluation.rules import CATEGORIES
 from evaluation.systems import EvaluationInputs, Exhibit, Pairing, Row, evals_row, exhibits, scorer_digest
+from t2i_assets.corpus.prompt_files import COMPBENCH_CATEGORIES
 from t2i_assets.corpus.schemas import EVALS
 from t2i_assets.corpus.tables import write_table
 from training.device import device_for
@@ -89,9 +89,9 @@ def main(job: Job[CompBenchConfig, CompBenchInputs], reporter: Reporter) -> None
     )
 
 
-def has_rule(category: str) -> bool:
+def _has_rule(category: str) -> bool:
     """Return whether pictures of a category's prompts are scored here."""
-    return category in CATEGORIES or category in geneval.CATEGORIES
+    return category in COMPBENCH_CATEGORIES or category in geneval.GENEVAL_CATEGORIES
 
 
 def _benchmark_scores(means: dict[str, float]) -> dict[str, float]:
@@ -109,7 +109,7 @@ def _metrics(pairing: Pairing) -> Sequence[str]:
 
 
 def _with_rule(exhibit: Exhibit) -> Exhibit:
-    kept = {p.prompt["prompt_id"] for p in exhibit.pairings if has_rule(p.prompt["category"])}
+    kept = {p.prompt["prompt_id"] for p in exhibit.pairings if _has_rule(p.prompt["category"])}
     return _only(exhibit, kept)
 
 

@@ -21,7 +21,7 @@ SCORE = "geneval"
 COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 """Among which the colour of an object is decided where a judge is asked for it, as published."""
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
-CATEGORIES = tuple(f"geneval_{task}" for task in TASKS)
+GENEVAL_CATEGORIES = tuple(f"geneval_{task}" for task in TASKS)
 COUNTING = "geneval_counting"
 MOST = 16  # objects of a name that are looked at
 MARGIN = 0.1  # share of both objects' extent by which they must be apart
@@ -30,7 +30,7 @@ CLEAR = 0.5  # share of the distance along an axis from which it counts
 
 def benchmark_score(means: Mapping[str, float]) -> float | None:
     """Return the mean of the six tasks' means, by category; None where a task is missing."""
-    return fmean(means[category] for category in CATEGORIES) if set(CATEGORIES) <= set(means) else None
+    return fmean(means[category] for category in GENEVAL_CATEGORIES) if set(GENEVAL_CATEGORIES) <= set(means) else None
 
 
 def score(category: str, facts: Facts, picture: Picture, config: CompBenchConfig) -> Score:

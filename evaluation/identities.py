@@ -27,7 +27,7 @@ SCORED_BY: Mapping[str, tuple[str, ...]] = {
     "numeracy": NUMERACY,
     "non_spatial": (),
     "complex": (*ATTRIBUTES, *SPATIAL, *NUMERACY),
-    **dict.fromkeys(geneval.CATEGORIES, (*GENEVAL, "detection_score")),
+    **dict.fromkeys(geneval.GENEVAL_CATEGORIES, (*GENEVAL, "detection_score")),
     geneval.COUNTING: (*GENEVAL, "counting_score"),
 }
 """Settings that the rule of a category reads."""
@@ -62,7 +62,7 @@ class Identities:
             known["counted"] = self._reader.singulars
         if not declared and category == "complex":
             known["clip"] = self._clip
-        version = geneval.VERSION if category in geneval.CATEGORIES else rules.VERSION
+        version = geneval.VERSION if category in geneval.GENEVAL_CATEGORIES else rules.VERSION
         scorer = self._clip if category == "non_spatial" and self._clip is not None else self._judge
         return Identity(f"{version}+{digest(known)}", scorer)
 

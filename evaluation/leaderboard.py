@@ -20,18 +20,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evaluation import geneval, rules
+from evaluation import geneval
 from evaluation.bootstrap import Estimate, clustered_mean, percentiles
-from evaluation.clip_definitions import CLIP_SCORE, COSINES, REFERENCE_COSINE
+from evaluation.clip_definitions import CLIP_S, CLIP_SCORE, COSINES, REF_CLIP_S, REFERENCE_COSINE
 from evaluation.config import LeaderboardConfig
+from evaluation.geneval import GENEVAL_CATEGORIES
 from t2i_assets.corpus.digests import digest
+from t2i_assets.corpus.prompt_files import COMPBENCH_CATEGORIES
 
-CATEGORIES = tuple(name for name in rules.CATEGORIES if name != "non_spatial")
+COMPOSITIONAL_CATEGORIES = tuple(name for name in COMPBENCH_CATEGORIES if name != "non_spatial")
 """Those of T2I-CompBench whose scores are shares; that of non-spatial prompts is a cosine and stays apart."""
 COMPOSITIONAL, GENEVAL = "compositional", geneval.SCORE
 TORCHMETRICS = "clip_score_torchmetrics"
 STORED = frozenset({*COSINES, REFERENCE_COSINE})
 """Metrics that others are derived from: kept per image, not shown."""
+LIKE_CLIP_SCORE = frozenset({CLIP_S, REF_CLIP_S, TORCHMETRICS})
+"""Metrics that order pictures of a prompt as ``clip_score`` does, or nearly so."""
+WITHOUT_PICTURES = STORED | LIKE_CLIP_SCORE
+"""Metrics whose best and worst pictures are not shown: those of ``clip_score`` stand for them."""
 WITHOUT_BIAS = ("kid", "kd_")
 """How names of distances begin that do not depend on the number of images; those that end so do not either."""
 LIMIT = "_infinity"
@@ -197,8 +203,8 @@ def _scores(run: Run, rows: list[Row]) -> Iterator[OfImages | OfSet]:
             of_images[metric][metric, row["prompt_id"], row["seed"]] = row
     shown = sorted(of_images.keys() - STORED)
     means = {
-        COMPOSITIONAL: [name for name in CATEGORIES if name in shown],
-        GENEVAL: list(geneval.CATEGORIES) if set(geneval.CATEGORIES) <= set(shown) else [],
+        COMPOSITIONAL: [name for name in COMPOSITIONAL_CATEGORIES if name in shown],
+        GENEVAL: list(GENEVAL_CATEGORIES) if set(GENEVAL_CATEGORIES) <= set(shown) else [],
     }
     for metric, parts in (means | {name: [name] for name in shown}).items():
         if parts:

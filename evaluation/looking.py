@@ -53,7 +53,7 @@ class Looking:
     ) -> list[Picture]:
         """Return the pictures, those of GenEval with the colours that its prompts ask for."""
         colored = list(pictures)
-        places = [place for place, (category, _) in enumerate(asked) if category in geneval.CATEGORIES]
+        places = [place for place, (category, _) in enumerate(asked) if category in geneval.GENEVAL_CATEGORIES]
         of_geneval = [(part.pairings[place].image, *asked[place], pictures[place]) for place in places]
         for place, picture in zip(places, with_colors(self.judge, part.images, of_geneval, self.config), strict=True):
             colored[place] = picture
@@ -65,7 +65,7 @@ class Looking:
 
 
 def _score(category: str, facts: Facts, picture: Picture, config: CompBenchConfig, cosine: float | None) -> Score:
-    if category in geneval.CATEGORIES:
+    if category in geneval.GENEVAL_CATEGORIES:
         return geneval.score(category, facts, picture, config)
     return score(category, facts, picture, config, cosine)
 

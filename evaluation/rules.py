@@ -20,7 +20,6 @@ from evaluation.places import candidates, in_front, pairs, position, seen_depth,
 
 VERSION = "t2i-compbench-rules-2"
 FULL = 0.995
-CATEGORIES = ("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from t2i_assets.corpus.tables import as_table, read_rows, write_table
 from t2i_assets.corpus.verdicts import VerdictRules, alt_captions, alt_labels, count_reasons, judge
 from t2i_assets.crawl.ledger import write_ledger
 from t2i_assets.synthweb.alt_texts import alt_text
+from t2i_assets.synthweb.config import EMBEDDED_CATEGORIES
 from t2i_assets.synthweb.diseases import AltDisease
 from t2i_assets.synthweb.draw import draw
 from t2i_assets.synthweb.language import descriptive, facts, short
@@ -37,7 +38,6 @@ from t2i_assets.synthweb.scenes import Scene, sample_scene
 
 SNAPSHOT = "demo"
 SITE = "http://127.0.0.1:8399"
-CATEGORIES = ("color", "shape", "texture", "spatial", "numeracy", "complex")
 METRICS = ("t2i_compbench", "clip_score", "fid")
 COPY = f"{SITE}/copy.jpg"
 LOST = {f"{SITE}/lost/{status}.jpg": status for status in ("http_4xx", "decode_failed", "too_small")}
@@ -344,7 +344,7 @@ def _evaluation_set(home: _Builder, scenes: int) -> None:
                             "prompt_id": digest([style, text, i]),
                             "scene_id": f"scene-{i}",
                             "style": style,
-                            "category": CATEGORIES[i % len(CATEGORIES)],
+                            "category": EMBEDDED_CATEGORIES[i % len(EMBEDDED_CATEGORIES)],
                             "prompt": text,
                             "facts": json.dumps(facts(scene, "short" if style == "original" else style)),
                             "reference_key": row["key"],

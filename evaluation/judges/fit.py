@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from evaluation.config import CompBenchConfig
 from evaluation.detection import Vocabulary
 from evaluation.facts import Facts
-from evaluation.geneval import CATEGORIES as GENEVAL
+from evaluation.geneval import GENEVAL_CATEGORIES
 from evaluation.judges.config import JudgeChoice
 from evaluation.judges.protocol import Judge
 from evaluation.naming import known_names, labels_of
@@ -61,7 +61,7 @@ def unknown_of(judge: Judge, category: str, facts: Facts, config: CompBenchConfi
     for wanted in (*facts.objects, *facts.excluded):
         labels = (
             known_names(wanted.shape, config)
-            if category in GENEVAL
+            if category in GENEVAL_CATEGORIES
             else labels_of(wanted.shape, config, counting=category == "numeracy")
         )
         if set(labels).isdisjoint(vocabulary["shape"]):
@@ -75,12 +75,12 @@ def unknown_of(judge: Judge, category: str, facts: Facts, config: CompBenchConfi
 def _needs_boxes(category: str, facts: Facts) -> bool:
     if category == "complex":
         return facts.relation is not None or any(wanted.count > 1 for wanted in facts.objects)
-    return category in PLACED or category in GENEVAL
+    return category in PLACED or category in GENEVAL_CATEGORIES
 
 
 def _stated(category: str, facts: Facts) -> Iterator[tuple[str, str]]:
     """Yield the attributes, and their values, that are to be seen in objects and in the background."""
-    for wanted in facts.objects if category in BOUND or category in GENEVAL else ():
+    for wanted in facts.objects if category in BOUND or category in GENEVAL_CATEGORIES else ():
         for attribute, value in wanted.attributes().items():
             if attribute != "shape" or category in BOUND:
                 yield attribute, value

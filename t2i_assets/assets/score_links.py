@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from evaluation.leaderboard import STORED
+from evaluation.leaderboard import WITHOUT_PICTURES
 from t2i_assets.corpus.artifacts import Artifact
 from t2i_assets.corpus.best_and_worst import Shown, best_and_worst
 from t2i_assets.corpus.home import Home
@@ -27,8 +27,6 @@ ASSETS = {
 SIDE = 64
 EACH = 2
 """Best and worst prompts shown of every metric and style."""
-HIDDEN = STORED | {"clip_s", "ref_clip_s"}
-"""Metrics that order pictures as one that is shown does."""
 
 Row = dict[str, Any]
 
@@ -84,7 +82,7 @@ def scored_samples(
     drawn = {(row["prompt_id"], row["seed"]): row for row in generated_rows(images.path)}
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in read_rows(scores / "scores.parquet", EVALS):
-        if row["metric"] not in HIDDEN and (row["prompt_id"], row["seed"]) in drawn:
+        if row["metric"] not in WITHOUT_PICTURES and (row["prompt_id"], row["seed"]) in drawn:
             groups[row["style"], row["metric"]].append(row)
     if not groups:
         return behind

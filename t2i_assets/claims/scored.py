@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from evaluation.leaderboard import CATEGORIES
+from evaluation.leaderboard import COMPOSITIONAL_CATEGORIES
 from t2i_assets.claims.claim import Claim
 from t2i_assets.claims.config import ClaimsConfig
 from t2i_assets.claims.statistics import Array, Effect, Statistic, estimate
@@ -69,7 +69,7 @@ class Scores(Generic[Arm]):
         return estimate(statistic, self.seeds, len(self.scenes), self.config)
 
     def _of_scenes(self, of_seeds: Sequence[Sequence[Row]], style: str, score: str) -> Array:
-        names = CATEGORIES if score == "compositional" else (score,)
+        names = COMPOSITIONAL_CATEGORIES if score == "compositional" else (score,)
         number = {scene: n for n, scene in enumerate(self.scenes)}
         values = np.full((len(of_seeds), len(self.scenes)), np.nan)
         for seed, rows in enumerate(of_seeds):

@@ -16,16 +16,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from t2i_assets.corpus.digests import digest
 from t2i_assets.corpus.geneval_prompts import declared_prompt
 
 COMPBENCH, GENEVAL, DRAWBENCH = "t2i_compbench", "geneval", "drawbench"
-CATEGORIES = ("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")
-"""Categories of T2I-CompBench."""
+COMPBENCH_CATEGORIES = ("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")
 PARTS = {"spatial": ["spatial"], "action": ["action"], "spatialaction": ["spatial", "action"]}
 Row = dict[str, Any]
 
@@ -33,7 +32,8 @@ Row = dict[str, Any]
 class PromptFilesConfig(BaseModel):
     """Prompts of published benchmarks, by path; they have no real pictures, so no ceiling and no floor.
 
-    A path may begin with ``~``; a relative one starts at the working directory.
+    A path is whole or begins with ``~``: a relative one would be another file for each process that reads it. Whether
+    something lies there is asked when the prompts are read, so that a disk that is away stops nothing else.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,24 +46,24 @@ class PromptFilesConfig(BaseModel):
 
     @field_validator("compbench", "geneval", "drawbench")
     @classmethod
-    def _at_home(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.expanduser()
-
-    @model_validator(mode="after")
-    def _files_are_there(self) -> Self:
-        if self.compbench is not None and not self.compbench.is_dir():
-            raise ValueError(f"compbench: there is no directory {self.compbench}")
-        for name, path in (("geneval", self.geneval), ("drawbench", self.drawbench)):
-            if path is not None and not path.is_file():
-                raise ValueError(f"{name}: there is no file {path}")
-        return self
+    def _whole(cls, path: Path | None) -> Path | None:
+        whole = None if path is None else path.expanduser()
+        if whole is not None and not whole.is_absolute():
+            raise ValueError(f"{path} is relative: write the whole path, or one that begins with ~")
+        return whole
 
 
 def read_prompt_files(files: PromptFilesConfig) -> list[Row]:
-    """Return the prompts of every file that is named. Raises ValueError naming the file, and the line, of what is none.
+    """Return the prompts of every file that is named. Raises ValueError naming the file, and the line, of what is none,
+    and the setting of a file that is not there.
 
     ``limit`` keeps the first prompts of each category.
     """
+    if files.compbench is not None and not files.compbench.is_dir():
+        raise ValueError(f"prompts.compbench: there is no directory {files.compbench}")
+    for name, path in (("geneval", files.geneval), ("drawbench", files.drawbench)):
+        if path is not None and not path.is_file():
+            raise ValueError(f"prompts.{name}: there is no file {path}")
     rows = [
         *(read_compbench(files.compbench, files.split) if files.compbench is not None else ()),
         *(read_geneval(files.geneval) if files.geneval is not None else ()),
@@ -91,7 +91,8 @@ def read_compbench(directory: Path, split: str) -> list[Row]:
 
     Raises ValueError where there is no such file.
     """
-    there = {category: path for category in CATEGORIES if (path := directory / f"{category}_{split}.txt").is_file()}
+    paths = {category: directory / f"{category}_{split}.txt" for category in COMPBENCH_CATEGORIES}
+    there = {category: path for category, path in paths.items() if path.is_file()}
     if not there:
         raise ValueError(f"{directory} has no prompts of T2I-CompBench: no file named {{category}}_{split}.txt")
     beside = {kind: path for kind in PARTS if (path := directory / f"complex_{split}_{kind}.txt").is_file()}

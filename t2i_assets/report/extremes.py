@@ -9,17 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evaluation.leaderboard import COMPOSITIONAL, COMPOSITIONAL_CATEGORIES, LIKE_CLIP_SCORE, WITHOUT_PICTURES
 from t2i_assets.corpus.best_and_worst import Shown, best_and_worst
 from t2i_assets.corpus.shards import read_image
 from t2i_assets.corpus.thumbnails import thumbnail
 from t2i_assets.report.evidence import Evidence, Row
 from t2i_assets.report.learned import Learned, nearest_captions
-from t2i_assets.report.scores import CATEGORIES, COMPOSITIONAL, METRICS, STYLES, Result, described
+from t2i_assets.report.scores import METRICS, STYLES, Result, described
 
 COSINES = ("non_spatial", "clip_score")
 """Metrics of a picture that are no share of what was asked."""
-DERIVED = ("clip_s", "ref_clip_s", "clip_score_torchmetrics")
-"""Metrics that order pictures of a prompt as ``clip_score`` does, or nearly so."""
 OF_SETS = "sets"
 """Stands for every metric that compares the set of pictures with another."""
 SIDE = 96
@@ -108,8 +107,8 @@ def leads_to(found: list[Extremes], scores: Result | None) -> dict[tuple[str, st
 def _parts(metric: str, shown: Iterable[tuple[str, str, str]]) -> list[str]:
     """Return the metrics whose pictures stand behind ``metric``, the first that there are any of."""
     if metric == COMPOSITIONAL:
-        return [*CATEGORIES]
-    if metric in DERIVED:
+        return [*COMPOSITIONAL_CATEGORIES]
+    if metric in LIKE_CLIP_SCORE:
         return ["clip_score"]
     return [*(name for _, _, name in shown if name.startswith(f"{metric}_")), OF_SETS]
 
@@ -122,9 +121,9 @@ def _scored(evidence: Evidence) -> dict[tuple[str, str, str], list[Row]]:
                images, shard, image_offset, image_bytes
         FROM scored_pictures
         WHERE current AND asset IN ('t2i_compbench', 'clip_score') AND image_offset IS NOT NULL
-          AND NOT list_contains(?, metric) AND NOT contains(metric, 'cosine')
+          AND NOT list_contains(?, metric)
         """,
-        list(DERIVED),
+        sorted(WITHOUT_PICTURES),
     )
     groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:

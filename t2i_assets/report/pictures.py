@@ -7,9 +7,9 @@ from typing import Any
 
 from PIL import Image
 
+from evaluation.leaderboard import COMPOSITIONAL_CATEGORIES
 from t2i_assets.corpus.shards import read_image, read_samples
 from t2i_assets.report.evidence import Evidence, Row, resized
-from t2i_assets.report.scores import CATEGORIES
 
 
 @dataclass
@@ -82,7 +82,7 @@ def _pictures(
         QUALIFY row_number() OVER (PARTITION BY a.partition, g.prompt_id ORDER BY g.seed) = 1
         ORDER BY recipe, g.prompt_id
         """,
-        list(CATEGORIES),
+        list(COMPOSITIONAL_CATEGORIES),
         prompt_ids,
     )
     return {
@@ -108,4 +108,5 @@ def _read(directory: Path, row: Row, side: int) -> Image.Image:
 
 
 def _place(category: str) -> tuple[int, str]:
-    return (CATEGORIES.index(category) if category in CATEGORIES else len(CATEGORIES), category)
+    order = COMPOSITIONAL_CATEGORIES
+    return (order.index(category) if category in order else len(order), category)

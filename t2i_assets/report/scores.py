@@ -4,9 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from evaluation.leaderboard import CATEGORIES as CATEGORIES
-from evaluation.leaderboard import COMPOSITIONAL as COMPOSITIONAL
-from evaluation.leaderboard import GENEVAL
+from evaluation.leaderboard import COMPOSITIONAL, GENEVAL
 from t2i_assets.report.evidence import Evidence, Row
 
 HEADLINES = (COMPOSITIONAL, GENEVAL)

@@ -32,11 +32,11 @@ class SiteConfig(BaseModel):
         return self
 
 
-CATEGORIES = ("color", "shape", "texture", "spatial", "numeracy", "complex")
+EMBEDDED_CATEGORIES = ("color", "shape", "texture", "spatial", "numeracy", "complex")
 """Categories of prompts about the embedded domain that models trained on its site can be expected to draw."""
 DRAWN = (
-    *CATEGORIES, "3d_spatial", "geneval_single_object", "geneval_two_object", "geneval_counting", "geneval_colors",
-    "geneval_position", "geneval_color_attr",
+    *EMBEDDED_CATEGORIES, "3d_spatial", "geneval_single_object", "geneval_two_object", "geneval_counting",
+    "geneval_colors", "geneval_position", "geneval_color_attr",
 )  # fmt: skip
 """Every category that the embedded domain can draw. Of 3d_spatial no picture of the site shows anything; non_spatial is
 left out, since flat shapes do nothing to each other: its prompts come from files."""
@@ -53,9 +53,9 @@ class EvaluationSetConfig(BaseModel):
     heldout_images: int = Field(default=400, ge=1, description="Pictures that measure the judge.")
     image_size: int = Field(default=64, ge=32, description="Side of the pictures, pixels.")
     categories: tuple[str, ...] = Field(
-        default=CATEGORIES,
+        default=EMBEDDED_CATEGORIES,
         min_length=1,
-        exclude_if=lambda value: value == CATEGORIES,
+        exclude_if=lambda value: value == EMBEDDED_CATEGORIES,
         description="Categories of scenes that are drawn: T2I-CompBench's but non_spatial, and geneval_… tasks.",
     )
 

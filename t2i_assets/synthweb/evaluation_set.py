@@ -24,7 +24,6 @@ from t2i_assets.corpus.tables import write_table
 from t2i_assets.crawl.config import ImageConfig
 from t2i_assets.crawl.images import process_image
 from t2i_assets.synthweb.alt_texts import dress
-from t2i_assets.synthweb.config import CATEGORIES as CATEGORIES
 from t2i_assets.synthweb.config import EvaluationSetConfig, stream
 from t2i_assets.synthweb.language import Statement, descriptive, say_all, say_short, short, write
 from t2i_assets.synthweb.pictures import Picture, encode

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evaluation.caption_metrics import evaluate_captions
-from evaluation.leaderboard import CATEGORIES
+from evaluation.leaderboard import COMPOSITIONAL_CATEGORIES
 from t2i_assets.claims import ablation, captions, diffusion, drawings, filtering, pages, sweep
 from t2i_assets.claims.budget import budget
 from t2i_assets.claims.claim import Claim
@@ -110,7 +110,7 @@ def scores(arm: tuple[str, float], seed: int, gain: float) -> list[dict[str, Any
     rows: list[dict[str, Any]] = []
     for style in PROMPT_STYLES:
         for number in range(60):
-            category = CATEGORIES[number % len(CATEGORIES)]
+            category = COMPOSITIONAL_CATEGORIES[number % len(COMPOSITIONAL_CATEGORIES)]
             base = random.Random(number).gauss(0.5, 0.2) + gain * arm[1] + noise.gauss(0, 0.02)
             common = {"scene_id": f"{category}-{number}", "style": style, "category": category, "seed": 0}
             rows += [{**common, "metric": "clip_score", "value": 100 * base}]

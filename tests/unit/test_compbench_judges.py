@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from evaluation import geneval
-from evaluation.compbench import CompBenchInputs, has_rule, main
+from evaluation.compbench import CompBenchInputs, main
 from evaluation.config import CompBenchConfig
 from evaluation.detection import ATTRIBUTES, picture_of_truth
 from evaluation.judge_questions import question, words_of
@@ -22,8 +22,8 @@ from evaluation.models.answerer import (
     save_answerer,
 )
 from evaluation.models.detector import DetectorConfig, DetectorNetwork, save_detector
-from t2i_assets.corpus.schemas import EVALS
-from t2i_assets.corpus.tables import read_rows
+from t2i_assets.corpus.schemas import EVALS, PROMPTS
+from t2i_assets.corpus.tables import read_rows, write_table
 from t2i_assets.synthweb.config import DRAWN, EvaluationSetConfig
 from t2i_assets.synthweb.evaluation_set import shown, write_evaluation_set
 from t2i_assets.synthweb.scenes import BACKGROUNDS, COLORS, SHAPES, TEXTURES, sample_scene
@@ -61,7 +61,7 @@ def test_the_pixel_judge_scores_every_category_that_can_be_drawn_from_ceiling_to
         ceilings = [final[f"ceiling/{style}/{category}"] for category in DRAWN]
         floors = [final[f"floor/{style}/{category}"] for category in DRAWN]
         assert np.mean(ceilings) > 0.95 and np.mean(floors) < 0.5
-        tasks = [final[f"floor/{style}/{category}"] for category in geneval.CATEGORIES]
+        tasks = [final[f"floor/{style}/{category}"] for category in geneval.GENEVAL_CATEGORIES]
         assert final[f"floor/{style}/geneval"] == pytest.approx(np.mean(tasks), abs=1e-4)
     assert all(row["reason"] for row in rows if row["value"] < 0.99)
     again, said = scored(evaluation_set, tmp_path / "again", config, [tmp_path / "first" / "scores.parquet"])
@@ -69,9 +69,13 @@ def test_the_pixel_judge_scores_every_category_that_can_be_drawn_from_ceiling_to
     assert [row["value"] for row in again] == [row["value"] for row in rows]
 
 
-def test_categories_without_a_rule_are_left_to_other_metrics():
-    assert has_rule("3d_spatial") and has_rule("geneval_counting") and has_rule("non_spatial")
-    assert not has_rule("drawbench_colors")
+def test_categories_without_a_rule_are_left_to_other_metrics(evaluation_set, tmp_path):
+    ruled, free, *_ = read_rows(evaluation_set / "prompts.parquet", PROMPTS)
+    (tmp_path / "reference").symlink_to(evaluation_set / "reference")
+    write_table(tmp_path / "prompts.parquet", [ruled, free | {"category": "drawbench_colors"}], PROMPTS)
+    config = CompBenchConfig(judge=JudgeChoice(kind="pixels"), systems=("ceiling",))
+    rows, _ = scored(tmp_path, tmp_path / "out", config, [])
+    assert [row["prompt_id"] for row in rows] == [ruled["prompt_id"]]
 
 
 def test_a_judge_that_sees_no_depth_is_refused_before_anything_is_scored(evaluation_set, tmp_path):

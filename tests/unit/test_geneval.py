@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from evaluation.config import CompBenchConfig
 from evaluation.detection import Box, Detection, Picture, picture_of_truth
 from evaluation.facts import Facts, Relation, Wanted, parse_facts
-from evaluation.geneval import CATEGORIES, benchmark_score, relative_positions, score
+from evaluation.geneval import GENEVAL_CATEGORIES, benchmark_score, relative_positions, score
 from t2i_assets.synthweb.evaluation_set import asked, original_statement, scene_of, shown
 from t2i_assets.synthweb.language import say_all
 
@@ -22,7 +22,7 @@ def thing(name: str, box: Box = LEFT, color: str = "red", certainty: float = 1.0
     return Detection({name: 1.0}, {color: 1.0}, {"solid": 1.0}, box, certainty)
 
 
-@given(st.sampled_from(CATEGORIES), st.integers(0, 2**32), st.booleans())
+@given(st.sampled_from(GENEVAL_CATEGORIES), st.integers(0, 2**32), st.booleans())
 def test_the_right_scene_passes_every_task_in_both_styles(category, seed, brief):
     scene = scene_of(category, random.Random(seed))
     statement = original_statement(category, scene) if brief else say_all(scene)
@@ -79,9 +79,9 @@ def test_names_are_whole_and_geneval_calls_three_classes_otherwise_than_detector
 
 
 def test_the_benchmarks_score_is_the_mean_of_six_task_means_or_none():
-    means = dict(zip(CATEGORIES, (1.0, 0.5, 0.25, 0.75, 0.0, 0.5), strict=True))
+    means = dict(zip(GENEVAL_CATEGORIES, (1.0, 0.5, 0.25, 0.75, 0.0, 0.5), strict=True))
     assert benchmark_score(means) == pytest.approx(0.5)
-    assert benchmark_score({name: means[name] for name in CATEGORIES[:5]}) is None
+    assert benchmark_score({name: means[name] for name in GENEVAL_CATEGORIES[:5]}) is None
 
 
 def test_swapped_colours_fail_with_a_reason_for_each():

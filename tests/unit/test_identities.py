@@ -18,6 +18,7 @@ from evaluation.judges.pixels import PixelJudge
 from evaluation.judges.protocol import Judge
 from evaluation.reading.prompt import Reader, UnreadableError
 from evaluation.reading.rule_parser import RuleParser
+from t2i_assets.corpus.prompt_files import COMPBENCH_CATEGORIES
 
 PARSER, NOUNS = RuleParser(), {"cats": "cat", "boxes": "box"}
 CONFIGS = [CompBenchConfig(faults=Faults.model_validate(name)) for name in ("official", "corrected")]
@@ -57,7 +58,7 @@ def facts_for(category: str) -> list[Facts]:
 def test_every_setting_that_a_rule_looks_at_stands_in_its_version(category):
     looked_at: set[str] = set()
     judge = Judge("pixels", 64, detector=PixelJudge(), sees_depth=True)
-    score = geneval.score if category in geneval.CATEGORIES else rules.score
+    score = geneval.score if category in geneval.GENEVAL_CATEGORIES else rules.score
     for config, facts, picture in product(CONFIGS, facts_for(category), PICTURES):
         watched: Any = Watched(config, looked_at)
         if category == "non_spatial":
@@ -69,7 +70,7 @@ def test_every_setting_that_a_rule_looks_at_stands_in_its_version(category):
     assert category in ("color", "shape", "texture", "non_spatial") or "faults.unscorable" in SCORED_BY[category]
 
 
-@pytest.mark.parametrize("category", rules.CATEGORIES)
+@pytest.mark.parametrize("category", COMPBENCH_CATEGORIES)
 def test_every_setting_by_which_a_text_is_read_stands_in_its_version(category):
     looked_at: set[str] = set()
     for config in CONFIGS:
@@ -95,7 +96,7 @@ def changed(**settings: Any) -> set[str]:
 
 def test_a_setting_changes_the_versions_of_the_categories_that_it_touches_and_no_others():
     assert changed(depth_overlap=0.4) == changed(faults=Faults(depth_axes="official")) == {"3d_spatial"}
-    assert changed(near=0.2) == {"spatial", "complex", *geneval.CATEGORIES}
+    assert changed(near=0.2) == {"spatial", "complex", *geneval.GENEVAL_CATEGORIES}
     assert changed(faults=Faults(chunks="first")) == {"color", "shape", "texture", "complex"}
     assert changed(clip="another") == {"non_spatial", "complex"}
     assert changed(judge="another") == set(SCORED_BY) - {"non_spatial"}

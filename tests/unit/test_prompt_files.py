@@ -155,12 +155,18 @@ def test_a_table_that_is_not_like_drawbench_is_named(tmp_path: Path, text: str, 
         read_drawbench(tmp_path / "other.csv")
 
 
-def test_a_path_may_begin_at_home_and_a_mistyped_one_is_told_with_the_configuration(
+def test_a_path_may_begin_at_home_and_means_one_file_wherever_it_is_read(
     files: PromptFilesConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert PromptFilesConfig(geneval=Path("~/geneval.jsonl")).geneval == files.geneval
-    with pytest.raises(SettingsError, match=r"prompts.*geneval: there is no file .*/genevil\.jsonl"):
-        load_settings().section("prompts", {"geneval": "~/genevil.jsonl"})
-    with pytest.raises(SettingsError, match="compbench: there is no directory"):
-        load_settings().section("prompts", {"compbench": str(files.geneval)})
+    with pytest.raises(SettingsError, match=r"prompts.*geneval.*data/geneval\.jsonl is relative: write the whole path"):
+        load_settings().section("prompts", {"geneval": "data/geneval.jsonl"})
+
+
+def test_what_is_not_there_is_named_when_prompts_are_read_and_stops_nothing_before(files: PromptFilesConfig) -> None:
+    away = load_settings().section("prompts", {"geneval": "/unmounted/geneval.jsonl"})
+    with pytest.raises(ValueError, match=r"prompts\.geneval: there is no file /unmounted/geneval\.jsonl"):
+        read_prompt_files(away)
+    with pytest.raises(ValueError, match=r"prompts\.compbench: there is no directory .*/geneval\.jsonl"):
+        read_prompt_files(PromptFilesConfig(compbench=files.geneval))

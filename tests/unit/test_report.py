@@ -22,7 +22,7 @@ from t2i_assets.report.charts import Curve, curves
 from t2i_assets.report.evidence import evidence
 from t2i_assets.report.extremes import extremes, leads_to
 from t2i_assets.report.scores import described, prompts_of, result
-from t2i_assets.synthweb.config import CATEGORIES
+from t2i_assets.synthweb.config import EMBEDDED_CATEGORIES
 from t2i_assets.synthweb.language import read
 from t2i_assets.synthweb.scenes import BACKGROUNDS, Kind, Scene, Thing
 from t2i_assets.synthweb.truth import TRUTH, scene_json
@@ -145,7 +145,7 @@ def test_the_best_and_worst_prompts_of_every_category_are_shown_with_the_judges_
         row["prompt_id"]: row for row in read_rows(read_ref(home, "evaluation_set").path / "prompts.parquet", PROMPTS)
     }
     for style in ("descriptive", "original"):
-        for category in CATEGORIES:
+        for category in EMBEDDED_CATEGORIES:
             [card] = re.findall(
                 rf'id="behind-{style}-blend_95_5-{category}".*?(?=<div class="behind|$)', section, re.DOTALL
             )

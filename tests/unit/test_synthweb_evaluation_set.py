@@ -9,8 +9,8 @@ from t2i_assets.corpus.digests import tree_digest
 from t2i_assets.corpus.schemas import CAPTIONS, PROMPTS
 from t2i_assets.corpus.shards import iter_images, read_samples, verify
 from t2i_assets.corpus.tables import read_rows
-from t2i_assets.synthweb.config import DRAWN, EvaluationSetConfig, SiteConfig, stream
-from t2i_assets.synthweb.evaluation_set import CATEGORIES, original_statement, scene_of, write_evaluation_set
+from t2i_assets.synthweb.config import DRAWN, EMBEDDED_CATEGORIES, EvaluationSetConfig, SiteConfig, stream
+from t2i_assets.synthweb.evaluation_set import original_statement, scene_of, write_evaluation_set
 from t2i_assets.synthweb.language import holds, read
 from t2i_assets.synthweb.site import build_site
 
@@ -40,7 +40,7 @@ def undressed(prompt: str) -> str:
 
 def test_every_category_has_its_scenes_with_one_prompt_of_each_style(prompts):
     assert len({row["prompt_id"] for row in prompts}) == len(prompts)
-    for category in CATEGORIES:
+    for category in EMBEDDED_CATEGORIES:
         rows = [row for row in prompts if row["category"] == category]
         assert len({row["scene_id"] for row in rows}) == 5
         assert sorted(row["style"] for row in rows) == ["descriptive"] * 5 + ["original"] * 5
@@ -52,7 +52,7 @@ def test_the_facts_are_exactly_what_the_prompt_says(prompts):
 
 
 def test_every_prompt_is_true_of_its_scene():
-    for category in CATEGORIES:
+    for category in EMBEDDED_CATEGORIES:
         for number in range(50):
             scene = scene_of(category, stream(3, category, number))
             assert holds(original_statement(category, scene), scene)
@@ -121,7 +121,7 @@ def test_equal_configurations_give_equal_bytes(directory, tmp_path):
 
 def test_no_scene_is_on_the_site_of_the_same_seed():
     site = {picture.scene for picture in build_site(SiteConfig(pages=40, seed=CONFIG.seed)).pictures.values()}
-    for category in CATEGORIES:
+    for category in EMBEDDED_CATEGORIES:
         for number in range(40):
             assert scene_of(category, stream(CONFIG.seed, "evaluation", category, number)) not in site
 
@@ -140,7 +140,7 @@ def test_new_fields_leave_the_identity_of_the_default_set_as_it_was():
     names = {"seed", "scenes_per_category", "pool_images", "heldout_images", "image_size"}
     assert set(EvaluationSetConfig().model_dump(mode="json")) == names
     assert set(EvaluationSetConfig(categories=DRAWN).model_dump(mode="json")) == {*names, "categories"}
-    assert EvaluationSetConfig().categories == CATEGORIES
+    assert EvaluationSetConfig().categories == EMBEDDED_CATEGORIES
 
 
 def test_interactions_cannot_be_drawn_and_the_message_says_where_they_come_from():
