@@ -64,10 +64,6 @@ class FeatureSet:
         place = {key: number for number, key in reversed(list(enumerate(self.keys)))}
         return np.array([place[key] for key in keys], dtype=np.intp)
 
-    def rows(self, keys: Sequence[str]) -> Features:
-        """Return the features of ``keys``, [N, d], in their order. Raises KeyError where one has none."""
-        return self.at(self.places(keys))
-
     def at(self, places: NDArray[np.intp]) -> Features:
         """Return the features at ``places``, [N, d], in their order."""
         found = np.empty((len(places), self.about.dimension), np.float32)

@@ -206,11 +206,12 @@ def measured(inputs, tmp_path_factory) -> FrechetInputs:
 def test_the_judges_features_are_those_of_the_pictures_as_it_looks_at_them(inputs, measured):
     real = feature_sets(measured.scorer / "heldout")["judge"]
     keys, images = load_images([inputs.evaluation_set / "heldout"], 32)
-    np.testing.assert_allclose(real.rows(keys), load_detector(inputs.scorer).features(images.numpy()), atol=1e-4)
+    expected = load_detector(inputs.scorer).features(images.numpy())
+    np.testing.assert_allclose(real.at(real.places(keys)), expected, atol=1e-4)
     drawn = FeatureSet(measured.features / "generated" / "judge")
     looked_at = exhibits(EvaluationConfig(), inputs, 32)[0].images
     expected = load_detector(inputs.scorer).features(looked_at)
-    np.testing.assert_allclose(drawn.rows(drawn.keys), expected, atol=1e-4)
+    np.testing.assert_allclose(drawn.at(drawn.places(drawn.keys)), expected, atol=1e-4)
 
 
 def test_frechet_puts_real_pictures_nearer_than_shuffled_patches_and_numbers_its_resamples(measured, tmp_path):

@@ -65,10 +65,10 @@ def test_every_collection_has_a_table_per_shard_and_says_what_it_is_of(world: Pa
     assert [len(block) for block in found["heldout"].blocks()] == [5, 5, 4]
     assert len({one.about.digest for one in found.values()}) == 3
     assert found["reference"].keys == found["shuffled"].keys
-    assert not np.allclose(*(found[name].rows(found[name].keys) for name in ("reference", "shuffled")))
+    assert not np.allclose(*(np.concatenate([*found[name].blocks()]) for name in ("reference", "shuffled")))
     rows = read_rows(tmp_path / "heldout" / "judge" / "00000.parquet", FEATURES)
     assert rows[2]["key"] == found["heldout"].keys[2]
-    np.testing.assert_array_equal(np.float32([rows[2]["feature"]]), found["heldout"].rows([rows[2]["key"]]))
+    np.testing.assert_array_equal(np.float32([rows[2]["feature"]]), found["heldout"].at(np.array([2])))
 
 
 def test_features_do_not_depend_on_batches_or_threads(world: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_features_do_not_depend_on_batches_or_threads(world: Path, tmp_path: Pat
     features(world, tmp_path / "other", batch_size=64, workers=4)
     sets = [FeatureSet(tmp_path / name / "heldout" / "judge") for name in ("one", "other")]
     assert sets[0].keys == sets[1].keys and sets[0].about == sets[1].about
-    np.testing.assert_allclose(*(one.rows(one.keys) for one in sets), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(*(one.at(one.places(one.keys)) for one in sets), rtol=1e-4, atol=1e-5)
 
 
 def test_what_a_killed_try_wrote_is_kept_and_the_rest_is_the_same(world: Path, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_what_a_killed_try_wrote_is_kept_and_the_rest_is_the_same(world: Path, t
     assert kept.stat().st_mtime_ns == before
     for name in ("heldout", "shuffled"):
         sets = [FeatureSet(tmp_path / where / name / "judge") for where in ("whole", "killed")]
-        np.testing.assert_allclose(*(one.rows(sets[0].keys) for one in sets), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(*(one.at(one.places(sets[0].keys)) for one in sets), rtol=1e-5, atol=1e-6)
 
 
 def test_another_encoder_beside_the_first_is_all_that_is_computed(world: Path, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_another_encoder_beside_the_first_is_all_that_is_computed(world: Path, t
     assert (final["reused"], final["encoded"]) == (3, 26)
     one, other = (FeatureSet(tmp_path / place / "heldout" / "judge") for place in ("first", "second"))
     assert one.about == other.about
-    np.testing.assert_array_equal(one.rows(one.keys), other.rows(one.keys))
+    np.testing.assert_array_equal(one.at(one.places(one.keys)), other.at(other.places(one.keys)))
     clean = FeatureSet(tmp_path / "second" / "heldout" / "judge_clean")
     assert clean.about.digest != one.about.digest
     assert features(world, tmp_path / "third", (tmp_path / "first", tmp_path / "second"), encoders=both)["encoded"] == 0
