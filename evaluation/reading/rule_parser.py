@@ -1,8 +1,9 @@
 """Noun chunks without a model: a determiner, number or first word after a function word opens one, the next closes it.
 
 Made for the language of the embedded domain and for phrases like T2I-CompBench's templates ("a green bench and a blue
-bowl"). It knows no verbs, so it marks what looks like a sentence: one that is written as such, or has function words
-beyond those that join two phrases. Sentences want spaCy.
+bowl"). It knows no verbs, so it marks what looks like a sentence: what begins with a capital, ends with a full stop or
+has function words beyond those that join two phrases. A verb that nothing of this gives away ("a fluffy cat slept") is
+taken for a noun. Sentences want spaCy.
 """
 
 import re
@@ -59,7 +60,7 @@ class RuleParser:
 
 def _is_sentence(text: str) -> bool:
     between = re.findall(r"[\w'-]+", JOINTS.sub(" ", text.lower()))
-    return (text[:1].isupper() and text.endswith(".")) or not FUNCTION_WORDS.isdisjoint(between)
+    return text[:1].isupper() or text.endswith(".") or not FUNCTION_WORDS.isdisjoint(between)
 
 
 def _chunks(words: list[str]) -> tuple[tuple[int, int], ...]:

@@ -383,6 +383,14 @@ FEATURES = _schema(
     _field("feature", pa.list_(pa.float32()), "The vector as the encoder gives it.", nullable=False),
 )
 
+SCORER = _field(
+    "scorer",
+    pa.string(),
+    "Who scored: digest of a model trained here or of an encoder's weights, or the name of another judge with its "
+    "version or its models' digest (pixels-1, pretrained-…); of one with a network that answers, …+answerer.",
+    nullable=False,
+)
+
 EVALS = _schema(
     "evals",
     "One score of one image; aggregates are made from these.",
@@ -424,7 +432,7 @@ EVALS = _schema(
         "Version of the rule, followed by a digest of its settings where they are not the defaults.",
         nullable=False,
     ),
-    _field("scorer", pa.string(), "Digest of the model that scored.", nullable=False),
+    SCORER,
     _field("value", pa.float64(), "The number.", nullable=False),
     _field("reason", pa.string(), "Why the score is not full, in words."),
 )
@@ -477,7 +485,7 @@ LEADERBOARD = _schema(
         "Version of the rule with its settings; of a mean of categories also which, and a digest of unlike versions.",
         nullable=False,
     ),
-    _field("scorer", pa.string(), "Digest of the model that scored.", nullable=False),
+    SCORER,
     _field("value", pa.float64(), "Mean, or the score of the whole set.", nullable=False),
     _field("low", pa.float64(), "Lower end of the 95 % interval."),
     _field("high", pa.float64(), "Upper end of the 95 % interval."),
@@ -498,7 +506,12 @@ LEADERBOARD = _schema(
 VOTES = _schema(
     "votes",
     "What people said of two generated pictures of one prompt, shown blind: one vote a file.",
-    _field("vote", pa.string(), "Digest of voter, question and both pictures: one vote each.", nullable=False),
+    _field(
+        "vote",
+        pa.string(),
+        "Digest of voter, question, prompt, seed and how both pictures were drawn: one vote each.",
+        nullable=False,
+    ),
     _field("voter", pa.string(), "Name that the voter gave.", nullable=False),
     _field("question", pa.string(), "What was asked.", nullable=False),
     _field("choice", pa.string(), "left, right or tie.", nullable=False),

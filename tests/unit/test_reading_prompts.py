@@ -116,6 +116,8 @@ def test_a_complex_prompt_whose_parts_no_file_names_says_that_no_interaction_is_
     [
         ("texture", "The metallic whisk and wooden bowl mix the fluffy batter for the cake on the plastic counter."),
         ("complex", "The fluffy white cat slept on the warm fuzzy blanket."),
+        ("complex", "The fluffy white cat slept"),
+        ("color", "a white cat slept."),
         ("color", "a white bathroom with a black and white shower curtain"),
         ("color", "a black gold and white vase sitting on a counter"),
         ("spatial", "two cats are sitting near the wooden chair"),
