@@ -24,6 +24,7 @@ from t2i_assets.checks import captions as captions_checks
 from t2i_assets.checks import crawl as crawl_checks
 from t2i_assets.checks import duplicates as duplicates_checks
 from t2i_assets.checks import evals as evals_checks
+from t2i_assets.checks import judges as judges_checks
 from t2i_assets.checks import leaks as leaks_checks
 from t2i_assets.config import environment, load_settings
 from t2i_assets.resources import Pipeline
@@ -62,6 +63,7 @@ checks = [
     captions_checks.filter_does_not_agree_too_much,
     duplicates_checks.evaluation_set_is_held_out,
     evals_checks.scores_between_floor_and_ceiling,
+    judges_checks.judges_see_what_is_there,
     leaks_checks.training_gives_nothing_away,
 ]
 
