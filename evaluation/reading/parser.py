@@ -1,4 +1,4 @@
-"""What a parser of prompts gives, and the parser by name."""
+"""What a parser of prompts gives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,17 +49,3 @@ class Parser(Protocol):
     def identity(self) -> str: ...
 
     def parse(self, text: str) -> Parsed: ...
-
-
-def open_parser(name: str) -> Parser:
-    """Return the parser ``rule``, or spaCy's pipeline of that name or path.
-
-    Raises ValueError where spaCy or the pipeline is not there.
-    """
-    if name == "rule":
-        from evaluation.reading.rule_parser import RuleParser
-
-        return RuleParser()
-    from evaluation.reading.spacy_parser import SpacyParser
-
-    return SpacyParser(name)

@@ -14,7 +14,8 @@ from evaluation.facts import Facts, Relation, Wanted, parse_facts
 from evaluation.faults import Faults
 from evaluation.places import NO_RELATION, ON_TOP_OF
 from evaluation.reading.counting import count_nouns, read_counted_nouns
-from evaluation.reading.parser import NOUN, Parsed, Parser, joined, open_parser
+from evaluation.reading.opening import open_parser
+from evaluation.reading.parser import NOUN, Parsed, Parser, joined
 from evaluation.reading.rule_parser import ARTICLES, PLACES
 
 RELATIONS = {

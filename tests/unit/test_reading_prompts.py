@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from evaluation.facts import Relation, Wanted
 from evaluation.faults import Faults
-from evaluation.reading.parser import joined, open_parser
+from evaluation.reading.opening import open_parser
+from evaluation.reading.parser import joined
 from evaluation.reading.prompt import Reader, UnreadableError, open_reader, without_adjectives
 from evaluation.reading.rule_parser import RuleParser, singular
 from t2i_assets.synthweb.language import Mention, Statement, write
