@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import unicodedata
 from pathlib import Path
 
 import open_clip
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from open_clip.loss import ClipLoss, SigLipLoss
 from open_clip.tokenizer import basic_clean
@@ -134,7 +135,9 @@ def test_open_clip_alone_loads_it_with_its_tokenizer(corpus: Path, model: Path, 
 
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(st.characters(max_codepoint=0x2FFF, exclude_categories=("Cn", "Cs")), max_size=30))
+@example(text=":Ö\x8b")
 def test_both_forms_of_the_tokenizer_read_any_text_alike(corpus: Path, text: str) -> None:
+    assume("Cn" not in map(unicodedata.category, basic_clean(text)))  # mended encodings may be characters of the future
     tokenizer = load_tokenizer(corpus / "tokenizer", 40)
     ours = tokenizer.encode(text)
     theirs = as_transformers(tokenizer)(basic_clean(text)).input_ids
