@@ -86,6 +86,7 @@ def _run_on_device(main: Callable[[Job[Config, Inputs], Reporter], None], job: J
 
     from training.device import device_for
     from training.distributed import joined, recorded
+    from training.memory import keep_freed_memory
 
     try:
         device = device_for(job.config.device)
@@ -93,6 +94,8 @@ def _run_on_device(main: Callable[[Job[Config, Inputs], Reporter], None], job: J
         raise JobError(f"config of {job.name}: {error}") from error
     torch.set_num_threads(job.config.threads)
     torch.manual_seed(job.config.seed)
+    if device.type == "cpu":
+        keep_freed_memory()
     if device.type == "cuda":
         torch.cuda.set_device(device)
         _make_deterministic(job.config.deterministic)
