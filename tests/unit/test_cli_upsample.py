@@ -45,7 +45,7 @@ def run(home: Home, *arguments: str, lines: str | None = None) -> Result:
 
 
 def test_lines_of_standard_input_come_back_longer_and_what_stays_is_told(home: Home) -> None:
-    result = run(home, "--json", "--seed", "3", "--candidates", "4", lines="a red ball\n\na red zebra\n")
+    result = run(home, "--json", "--seed", "3", "--candidates", "16", lines="a red ball\n\na red zebra\n")
     assert result.exit_code == 0, result.output
     long, same = (json.loads(line) for line in result.stdout.splitlines())
     assert {(row["seed"], row["model"]) for row in (long, same)} == {(3, "d")}
